@@ -1,0 +1,47 @@
+"""What every command shares: how it starts and how it ends."""
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+from absl import app, flags, logging
+
+from qinit.errors import QinitError
+
+
+def run(main) -> None:
+  """Runs `main(argv)`: exit code 0 when done, 2 for bad input with one
+  sentence on stderr, 1 for a failure that is ours."""
+  app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+
+
+def quiet() -> bool:
+  """True with --verbosity=-1 or less."""
+  return logging.get_verbosity() <= logging.WARNING
+
+
+def _parse(argv):
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    _refuse(" ".join(str(error).split()))
+
+
+def _guarded(main, argv):
+  try:
+    if len(argv) > 1:
+      raise QinitError(f"{argv[1]!r} is not a flag: flags begin with --")
+    main(argv)
+  except QinitError as error:
+    _refuse(str(error))
+  except OSError as error:
+    if error.errno not in (28, 122):  # no space, quota exceeded
+      raise
+    _refuse(f"the disk is full ({error}): free some space and run again")
+
+
+def _refuse(sentence):
+  print(sentence, file=sys.stderr)
+  sys.exit(2)

@@ -1,0 +1,80 @@
+"""The TensorFlow arithmetic behind the op table.
+
+Only what TensorFlow gets wrong or lacks is here: symmetric padding at stride
+2 (TF's SAME pads asymmetrically), dilated depthwise convolution (TF's forward
+is wrong with a stride and its gradient is wrong on a CPU) and strided pooling
+aligned as in PyTorch.
+"""
+
+import tensorflow as tf
+
+
+def conv2d(x, kernel, strides, dilation, padding):
+  """Convolution of `x` [B, H, W, C] with `kernel` [kh, kw, C, O]."""
+  pad = _padding(kernel.shape[:2], strides, dilation, padding)
+  return tf.nn.conv2d(x, kernel, strides, pad, dilations=dilation)
+
+
+def depthwise_conv2d(x, kernel, strides, dilation, padding):
+  """Depthwise convolution of `x` [B, H, W, C], `kernel` [kh, kw, C, 1]."""
+  if dilation > 1:
+    kernel = dilate_kernel(kernel, dilation)
+  pad = _padding(kernel.shape[:2], strides, 1, padding)
+  explicit = [] if isinstance(pad, str) else sum(pad, [])
+  return tf.raw_ops.DepthwiseConv2dNative(
+    input=x,
+    filter=kernel,
+    strides=[1, *_square(strides), 1],
+    padding="EXPLICIT" if explicit else "SAME",
+    explicit_paddings=explicit,
+  )
+
+
+def dilate_kernel(kernel, dilation):
+  """Writes `dilation - 1` zeros between the taps of a kernel [k, k, C, M].
+
+  The native dilated op has a silently wrong gradient on a CPU.
+  """
+  kh, kw, c, m = kernel.shape
+  taps = tf.reshape(kernel, [kh, 1, kw, 1, c, m])
+  gap = [0, dilation - 1]
+  spread = tf.pad(taps, [[0, 0], gap, [0, 0], gap, [0, 0], [0, 0]])
+  spread = tf.reshape(spread, [kh * dilation, kw * dilation, c, m])
+  return spread[: (kh - 1) * dilation + 1, : (kw - 1) * dilation + 1]
+
+
+def pool2d(x, kind, size, stride, padding):
+  """Max or average pooling; averages count only the pixels inside.
+
+  Symmetric padding at a stride is a stride-1 SAME pool and a slice: exact for
+  negative inputs too, and the form that TFLite can express.
+  """
+  pool = tf.nn.max_pool2d if kind == "max" else tf.nn.avg_pool2d
+  if padding == "same" or stride == 1:
+    return pool(x, size, stride, "SAME")
+  return pool(x, size, 1, "SAME")[:, ::stride, ::stride]
+
+
+def batch_norm(x, gamma, beta, mean=None, variance=None, epsilon=1e-3):
+  """gamma (x - mean) / sqrt(variance + epsilon) + beta.
+
+  Without `mean` the statistics are those of the batch (biased variance).
+  """
+  if mean is None:
+    return tf.compat.v1.nn.fused_batch_norm(
+      x, gamma, beta, epsilon=epsilon, is_training=True
+    )[0]
+  return tf.nn.batch_normalization(x, mean, variance, beta, gamma, epsilon)
+
+
+def _padding(kernel_size, strides, dilation, padding):
+  if padding == "same" or tuple(strides) == (1, 1):
+    return "SAME"
+  pads = [dilation * (k - 1) // 2 for k in kernel_size]
+  return [[0, 0], [pads[0]] * 2, [pads[1]] * 2, [0, 0]]
+
+
+def _square(strides):
+  if strides[0] != strides[1]:
+    raise ValueError("depthwise convolutions need equal strides")
+  return strides

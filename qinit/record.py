@@ -1,0 +1,181 @@
+"""Records: one JSON line per finished piece of work, written before anything
+is drawn of it."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from qinit.errors import RunError
+
+SCHEMA = 1
+STATUSES = ("ok", "diverged", "failed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """One result.
+
+  Attributes:
+    kind: the experiment ("init_study", "ghn_eval", ...).
+    cell: the axes of the grid and their values here.
+    config: digest of the settings that all cells share.
+    metrics: numbers by name; accuracies in percent. Two runs gave the same
+      result when their metrics are equal.
+    status: "ok", "diverged" or "failed".
+    env: hardware, threads, versions, commit, seconds.
+  """
+
+  kind: str
+  cell: dict
+  config: str
+  metrics: dict
+  status: str = "ok"
+  env: dict = dataclasses.field(default_factory=dict)
+  schema: int = SCHEMA
+
+  def to_json(self) -> str:
+    return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+
+def from_json(line: str) -> Record:
+  """Reads one line; raises ValueError if it is not a Record."""
+  data = json.loads(line)
+  if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+    raise ValueError(f"not a record of schema {SCHEMA}")
+  fields = {f.name: f.type for f in dataclasses.fields(Record)}
+  if set(data) != set(fields):
+    raise ValueError("fields missing or unknown")
+  for name, kind in fields.items():
+    if not isinstance(data[name], kind):
+      raise ValueError(f"{name} is no {kind.__name__}")
+  if data["status"] not in STATUSES:
+    raise ValueError(f"unknown status {data['status']!r}")
+  return Record(**data)
+
+
+def append(path: str | os.PathLike, record: Record) -> None:
+  """Adds one line and waits until it is on the disk."""
+  with open(path, "a+b") as file:
+    if file.tell() and not _ends_in_newline(file):
+      file.write(b"\n")
+    file.write(record.to_json().encode() + b"\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def read(path: str | os.PathLike) -> tuple[list[Record], list[str]]:
+  """The good records and, for each bad line, a sentence about it."""
+  if not os.path.exists(path):
+    return [], []
+  records, complaints = [], []
+  lines = Path(path).read_bytes().split(b"\n")
+  for number, line in enumerate(lines, 1):
+    if not line.strip():
+      continue
+    try:
+      records.append(from_json(line.decode()))
+    except ValueError as error:
+      complaints.append(
+        f"{os.fspath(path)}, line {number} is damaged and was left out"
+        f" ({error})"
+      )
+  return records, complaints
+
+
+def digest(settings: dict) -> str:
+  """Twelve hex digits that identify a dictionary of settings."""
+  text = json.dumps(settings, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def environment(seconds: float) -> dict:
+  """Where and with what a result was made."""
+  return {
+    "hardware": _processor(),
+    "threads": os.cpu_count(),
+    "versions": _versions(),
+    "commit": _commit(),
+    "seconds": round(seconds, 1),
+  }
+
+
+def check_identity(path: str | os.PathLike, identity: dict) -> None:
+  """Writes `identity` to the JSON file `path`, or compares it with what is
+  there.
+
+  Raises:
+    RunError: if the file is damaged or holds another identity.
+  """
+  path = Path(path)
+  if not path.exists():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(identity, indent=2, sort_keys=True) + "\n")
+    return
+  try:
+    found = json.loads(path.read_text())
+  except ValueError:
+    raise RunError(
+      f"{path} is damaged: delete the folder or choose another --output_dir"
+    ) from None
+  mine, theirs = identity["identity"], found.get("identity", {})
+  if mine != theirs:
+    keys = sorted(
+      k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k)
+    )
+    raise RunError(
+      f"{path.parent} belongs to a run with other settings"
+      f" ({', '.join(keys)}): choose another --output_dir"
+    )
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  """Writes a file that appears whole or not at all."""
+  path = Path(path)
+  partial = path.with_name(path.name + ".partial")
+  partial.write_text(text)
+  os.replace(partial, path)
+
+
+def _ends_in_newline(file) -> bool:
+  file.seek(-1, os.SEEK_END)
+  return file.read(1) == b"\n"
+
+
+def _processor() -> str:
+  try:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next(
+      line.split(":", 1)[1].strip() for line in lines if "model name" in line
+    )
+  except (OSError, StopIteration):
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> dict:
+  from importlib import metadata
+
+  names = ("tensorflow", "tf_keras", "numpy", "ai-edge-litert", "qinit")
+  versions = {"python": platform.python_version()}
+  for name in names:
+    try:
+      versions[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+      continue
+  return versions
+
+
+def _commit() -> str:
+  try:
+    return subprocess.run(
+      ["git", "rev-parse", "--short=12", "HEAD"],
+      capture_output=True,
+      text=True,
+      check=True,
+      cwd=Path(__file__).parent,
+    ).stdout.strip()
+  except (OSError, subprocess.CalledProcessError):
+    return "unknown"
