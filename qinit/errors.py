@@ -21,6 +21,10 @@ class RunError(QinitError):
   """A run folder that is damaged or belongs to other settings."""
 
 
+class QuantError(QinitError):
+  """A network that cannot be quantised as it stands."""
+
+
 class ExportError(QinitError):
   """A network that cannot be written in the form asked for."""
 
