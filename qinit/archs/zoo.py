@@ -136,11 +136,6 @@ def build(
   return NetSpec(input_shape, tuple(net.nodes))
 
 
-def first_conv(spec: NetSpec) -> str:
-  """Name of the first convolution, which every variant starts alike."""
-  return next(n.name for n in spec.nodes if isinstance(n.op, ops.Conv))
-
-
 def _head(net, x, hidden, num_classes):
   x = net.add("pool", ops.GlobalPool(), x)
   x = net.add("hidden", ops.Dense(hidden), x)

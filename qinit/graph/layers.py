@@ -65,3 +65,19 @@ class OpLayer(tf_keras.layers.Layer):
 
   def get_config(self):
     return {**super().get_config(), "op": self.op.to_dict()}
+
+
+@tf_keras.utils.register_keras_serializable(_PACKAGE)
+class CheckpointedDropout(tf_keras.layers.Dropout):
+  """Dropout whose random state is saved with tf.train.Checkpoint, so that a
+  resumed training draws the masks of an undisturbed one (Keras' is not)."""
+
+  def __init__(self, rate, **kwargs):
+    super().__init__(rate, **kwargs)
+    self.generator = tf.random.Generator.from_seed(0, alg="philox")
+
+  def call(self, inputs, training=None):
+    if not training:
+      return inputs
+    seed = self.generator.make_seeds()[:, 0]
+    return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed)

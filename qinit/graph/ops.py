@@ -410,11 +410,9 @@ class Dropout(Op):
   rate: float = 0.5
 
   def keras_layer(self, name):
-    import tf_keras
+    from qinit.graph import layers
 
-    # A stateful generator is part of a checkpoint: a resumed training draws
-    # the same masks as an undisturbed one.
-    return tf_keras.layers.Dropout(self.rate, name=name, rng_type="stateful")
+    return layers.CheckpointedDropout(self.rate, name=name)
 
   def apply(self, params, x, training=False, seed=None):
     import tensorflow as tf

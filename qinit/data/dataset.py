@@ -1,0 +1,51 @@
+"""What a classification data set is to the studies."""
+
+import dataclasses
+
+import numpy as np
+
+from qinit.data.augment import Augmentation
+from qinit.errors import DataError, one_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """Images [N, H, W, 3] as uint8 and labels [N] as int64, in two splits, with
+  the augmentation that suits them."""
+
+  name: str
+  train_images: np.ndarray
+  train_labels: np.ndarray
+  test_images: np.ndarray
+  test_labels: np.ndarray
+  augmentation: Augmentation
+  num_classes: int = 10
+
+
+def scaled(images):
+  """uint8 images as float32 in [0, 1], the networks' input."""
+  return images.astype(np.float32) / np.float32(255)
+
+
+def load(name: str, data_dir: str | None = None) -> Dataset:
+  """`cifar10` or `digits`; see their modules.
+
+  Raises:
+    QinitError: for an unknown name.
+    DataError: if the data are missing or damaged.
+  """
+  from qinit.data import cifar10, digits
+
+  one_of("data set", name, ("cifar10", "digits"))
+  if name == "digits":
+    return digits.dataset()
+  return cifar10.dataset(data_dir)
+
+
+def check_count(name, images, wanted):
+  """Raises DataError unless `wanted` images are there."""
+  if len(images) != wanted:
+    raise DataError(
+      f"{name} has {len(images)} images instead of {wanted}: the file is"
+      " truncated, place it anew"
+    )
