@@ -1,0 +1,285 @@
+"""Figures of the initialisation study, in the manner of the paper's Figs. 3
+to 6: pure functions of rows that return matplotlib figures."""
+
+import functools
+import math
+import os
+from collections.abc import Callable, Iterable
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from qinit.archs.zoo import ARCHS
+from qinit.record import Record
+from qinit.report import grid, style
+from qinit.stats.distribution import Distributions
+from qinit.stats.layerwise import KINDS, LayerRow, of_kind
+
+_DPI = 130
+# Drawn per panel row: attribute, axis label, whether the axis is logarithmic.
+QUANTITIES = (
+  ("range", "Range", True),
+  ("average_precision", "Average channel precision", False),
+  ("sqnr_db", "SQNR (dB)", False),
+)
+_KIND_TITLES = {
+  "weight": "Weights (BatchNorm folded)",
+  "activation": "Activations",
+}
+
+
+def save(figure: Figure, path: str | os.PathLike) -> None:
+  """Writes a PNG whose bytes depend on nothing but the figure."""
+  with _styled():
+    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+
+
+def _styled():
+  return matplotlib.rc_context(style.RC)
+
+
+def _drawing(draw: Callable) -> Callable:
+  """`draw` under this package's style, whatever the caller's is."""
+
+  @functools.wraps(draw)
+  def styled(*args, **kwargs):
+    with _styled():
+      return draw(*args, **kwargs)
+
+  return styled
+
+
+@_drawing
+def layerwise(
+  runs: dict[str, list[LayerRow]],
+  title: str,
+  highlighted: Iterable[str] | None = None,
+) -> Figure:
+  """Range, average precision and SQNR by layer, weights on the left and
+  activations on the right, the runs overlaid (Figs. 3 to 5).
+
+  Args:
+    runs: layerwise rows by initialiser.
+    title: of the whole figure.
+    highlighted: the initialisers to draw in colour; the others turn grey.
+      All by default.
+  """
+  bright = set(runs if highlighted is None else highlighted)
+  figure = Figure(figsize=(11, 10.5), layout="constrained")
+  axes = figure.subplots(len(QUANTITIES), 2, sharex="col", sharey="row")
+  for row, (attribute, label, logarithmic) in enumerate(QUANTITIES):
+    axes[row, 0].set_ylabel(label)
+    for column, kind in enumerate(KINDS):
+      ax = axes[row, column]
+      for init, rows in sorted(runs.items(), key=lambda r: r[0] in bright):
+        look = _look(init) if init in bright else _faint()
+        _plot(ax, of_kind(rows, kind), attribute, logarithmic, **look)
+      if logarithmic:
+        ax.set_yscale("log")
+  for ax, kind in zip(axes[0], KINDS, strict=True):
+    ax.set_title(_KIND_TITLES[kind])
+  for ax, kind in zip(axes[-1], KINDS, strict=True):
+    _name_layers(ax, next(iter(runs.values()), []), kind)
+  _bound_precision(axes[1, 0])
+  figure.suptitle(title, fontweight="bold")
+  _legend_below(figure, [i for i in runs if i in bright], len(runs))
+  return figure
+
+
+@_drawing
+def range_and_precision(rows: list[LayerRow], title: str) -> Figure:
+  """Range and average precision of one run in one plot, weights above and
+  activations below (Fig. 6)."""
+  figure = Figure(figsize=(9, 8), layout="constrained")
+  for ax, kind in zip(figure.subplots(2, 1), KINDS, strict=True):
+    right = ax.twinx()
+    right.spines["right"].set_visible(True)
+    right.grid(False)
+    mine = of_kind(rows, kind)
+    _plot(ax, mine, "range", True, color=style.BLUE, marker="o")
+    _plot(
+      right,
+      mine,
+      "average_precision",
+      False,
+      color=style.VERMILION,
+      marker="s",
+      linestyle="--",
+    )
+    ax.set_yscale("log")
+    _bound_precision(right)
+    _own(ax, "Range (solid, circles)", style.BLUE)
+    _own(right, "Average channel precision (dashed, squares)", style.VERMILION)
+    ax.set_title(_KIND_TITLES[kind])
+    _name_layers(ax, rows, kind)
+  figure.suptitle(title, fontweight="bold")
+  return figure
+
+
+@_drawing
+def distributions(
+  found: Distributions, title: str, levels: int = 256
+) -> Figure:
+  """Where in the quantiser's range the values of each layer lie.
+
+  One strip per layer, from code 0 to the largest; its width is the square
+  root of the share of values, so that the tails stay visible beside the
+  spike that ReLU leaves. A short black line marks the code of 0.
+  """
+  figure = Figure(figsize=(11, 8), layout="constrained")
+  for ax, kind in zip(figure.subplots(2, 1), KINDS, strict=True):
+    color = style.BLUE if kind == "weight" else style.ORANGE
+    names = [name for k, name in found if k == kind]
+    for x, name in enumerate(names):
+      _strip(ax, x, found[kind, name], levels - 1, color)
+    ax.set_xticks(range(len(names)), names, rotation=90, fontsize=7.5)
+    ax.set_xlim(-0.7, max(len(names), 1) - 0.3)
+    ax.set_ylabel(f"Code (0 to {levels - 1})")
+    ax.set_title(_KIND_TITLES[kind])
+    ax.grid(False, axis="x")
+  figure.suptitle(title, fontweight="bold")
+  return figure
+
+
+@_drawing
+def accuracy(records: Iterable[Record]) -> Figure:
+  """FP32 and QUINT8 accuracy of every initialiser, a panel per architecture.
+
+  Means over seeds; with several seeds a thin bar spans their smallest and
+  largest value. What diverged is named as such.
+  """
+  found = [g for g in grid.groups(records) if g.bits == grid.MAIN_BITS]
+  archs = list(dict.fromkeys(g.arch for g in found))
+  columns = min(2, max(1, len(archs)))
+  rows = max(1, math.ceil(len(archs) / columns))
+  members = {arch: [g for g in found if g.arch == arch] for arch in archs}
+  tallest = max((len(m) for m in members.values()), default=1)
+  figure = Figure(
+    figsize=(5.6 * columns, rows * (0.26 * tallest + 0.8) + 0.5),
+    layout="constrained",
+  )
+  axes = figure.subplots(rows, columns, sharex=True, squeeze=False)
+  for ax in axes.flat[len(archs) :]:
+    ax.set_axis_off()
+  for ax, arch in zip(axes.flat, archs, strict=False):
+    _dumbbells(ax, members[arch])
+    ax.set_title(ARCHS[arch].row_name if arch in ARCHS else arch)
+    ax.set_xlim(0, 100)
+  for ax in _lowest(axes, len(archs)):
+    ax.set_xlabel("Test accuracy (%)")
+    ax.tick_params(labelbottom=True)
+  figure.legend(handles=_accuracy_key(), loc="outside lower center", ncols=3)
+  return figure
+
+
+def _plot(ax, rows, attribute, logarithmic, **look):
+  values = [getattr(r, attribute) for r in rows]
+  usable = [v if _drawable(v, logarithmic) else math.nan for v in values]
+  ax.plot([r.layer for r in rows], usable, **look)
+
+
+def _drawable(value, logarithmic):
+  return math.isfinite(value) and (value > 0 or not logarithmic)
+
+
+def _look(init):
+  line = style.line(init)
+  return {
+    "color": line.color,
+    "linestyle": line.linestyle,
+    "marker": line.marker,
+    "label": grid.suffix(init),
+  }
+
+
+def _faint():
+  return {"color": style.PALE, "linewidth": 1.0, "zorder": 1}
+
+
+def _name_layers(ax, rows, kind):
+  rows = of_kind(rows, kind)
+  ax.set_xticks(
+    [r.layer for r in rows], [r.name for r in rows], rotation=90, fontsize=7.5
+  )
+  ax.set_xlabel("Layer, from input to output")
+
+
+def _bound_precision(ax):
+  ax.set_ylim(0, 1.03)
+
+
+def _own(ax, label, color):
+  ax.set_ylabel(label, color=color)
+  ax.tick_params(axis="y", colors=color)
+
+
+def _legend_below(figure, bright, total):
+  handles = [Line2D([], [], **_look(init)) for init in bright]
+  if total > len(bright):
+    faint = _faint() | {"label": f"{total - len(bright)} others"}
+    handles.append(Line2D([], [], **faint))
+  figure.legend(
+    handles=handles,
+    loc="outside lower center",
+    ncols=min(6, max(1, len(handles))),
+  )
+
+
+def _strip(ax, x, histogram, top, color):
+  total = histogram.counts.sum()
+  widths = np.sqrt(histogram.counts / (total or 1))
+  widths = 0.42 * widths / (widths.max() or 1)
+  # Steps rather than a smooth outline: a bin is a bin.
+  codes = np.linspace(0, top, len(widths) + 1)
+  widths = np.append(widths, widths[-1:])
+  ax.fill_betweenx(
+    codes, x - widths, x + widths, step="post", color=color, linewidth=0
+  )
+  lo, hi = histogram.edges[0], histogram.edges[-1]
+  if lo <= 0 <= hi and hi > lo:
+    zero = -lo / (hi - lo) * top
+    ax.hlines(zero, x - 0.45, x + 0.45, color=style.BLACK, linewidth=1.2)
+
+
+def _dumbbells(ax, members):
+  for y, group in enumerate(members):
+    ends = [group.mean(f"{kind}_accuracy") for kind in ("fp32", "quint8")]
+    if not group.trained or None in ends:
+      ax.text(1, y, group.status, va="center", color=style.GREY, size=8)
+      continue
+    ax.plot(ends, [y, y], color=style.PALE, linewidth=3, zorder=1)
+    _dot(ax, y - 0.12, group.values("fp32_accuracy"), _FP32)
+    _dot(ax, y + 0.12, group.values("quint8_accuracy"), _QUINT8)
+  ax.set_yticks(range(len(members)), [grid.suffix(g.init) for g in members])
+  ax.set_ylim(len(members) - 0.5, -0.5)
+
+
+def _dot(ax, y, values, look):
+  if len(values) > 1:
+    ax.hlines(y, min(values), max(values), color=look["color"], linewidth=1)
+  ax.plot([np.mean(values)], [y], linestyle="none", **look)
+
+
+_FP32 = {
+  "color": style.BLUE,
+  "marker": "o",
+  "markerfacecolor": "white",
+  "markersize": 6,
+}
+_QUINT8 = {"color": style.VERMILION, "marker": "D", "markersize": 5}
+
+
+def _accuracy_key():
+  return [
+    Line2D([], [], linestyle="none", label="FP32", **_FP32),
+    Line2D([], [], linestyle="none", label="QUINT8", **_QUINT8),
+    Line2D([], [], color=style.GREY, linewidth=1, label="range over seeds"),
+  ]
+
+
+def _lowest(axes, count):
+  """The lowest panel in use of every column."""
+  columns = axes.shape[1]
+  return [axes.flat[i] for i in range(count) if i + columns >= count]

@@ -1,0 +1,55 @@
+"""How lines look: one colour per family of initialisers, one marker and dash
+per member, the same in every figure. The colours are those of Okabe and Ito,
+which colour-blind readers can tell apart."""
+
+import dataclasses
+
+BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
+VERMILION, PURPLE, ORANGE = "#D55E00", "#CC79A7", "#E69F00"
+BLACK, GREY, PALE = "#222222", "#777777", "#C9C9C9"
+
+_MARKS = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ("-", "v"))
+_FAMILIES = (
+  (BLUE, ("rand_uni_small", "rand_uni_med", "rand_uni_large")),
+  (ORANGE, ("rand_norm_small", "rand_norm_med", "rand_norm_large")),
+  (GREEN, ("glorot_uniform", "glorot_normal")),
+  (VERMILION, ("he_uniform", "he_normal", "he_uniform_torch_fan")),
+  (PURPLE, ("mod_glorot_uni_med", "mod_glorot_uni_large")),
+  (SKY, ("lecun_normal", "orthogonal", "delta_orthogonal", "lsuv")),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+  color: str
+  linestyle: str
+  marker: str
+
+
+LINES = {
+  init: Line(color, *mark)
+  for color, members in _FAMILIES
+  for init, mark in zip(members, _MARKS, strict=False)
+}
+
+
+def line(init: str) -> Line:
+  """The look of an initialiser; black for one without a place here."""
+  return LINES.get(init, Line(BLACK, "-", "x"))
+
+
+RC = {
+  "font.size": 9,
+  "axes.titlesize": 10,
+  "axes.labelsize": 9,
+  "axes.spines.top": False,
+  "axes.spines.right": False,
+  "axes.grid": True,
+  "axes.axisbelow": True,
+  "grid.color": "#E6E6E6",
+  "grid.linewidth": 0.7,
+  "legend.frameon": False,
+  "legend.fontsize": 8.5,
+  "lines.linewidth": 1.6,
+  "lines.markersize": 4.5,
+}
