@@ -1,0 +1,71 @@
+"""Writes quantised networks as TensorFlow Lite files of UINT8 and INT32."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from qinit.errors import ExportError
+from qinit.export import flatbuffer
+from qinit.export.operators import Lowering
+from qinit.graph.spec import INPUT, NetSpec
+from qinit.quant.integer import IntegerNetwork
+from qinit.quant.quantized import QuantizedNetwork, quantize
+from qinit.quant.ranges import Ranges
+from qinit.quant.scheme import Scheme
+
+
+def export(
+  spec: NetSpec,
+  params: Mapping,
+  ranges: Ranges,
+  scheme: Scheme,
+  batch_size: int = 1,
+) -> bytes:
+  """A BN-folded network as a per-tensor asymmetric UINT8 file, biases INT32.
+
+  Tensors carry the names of the nodes whose output they hold.
+
+  Raises:
+    QuantError: if the network cannot be quantised.
+    ExportError: if the file would hold a float tensor.
+  """
+  return lower(quantize(spec, params, ranges, scheme), batch_size)
+
+
+def lower(network: QuantizedNetwork, batch_size: int = 1) -> bytes:
+  """The file of a quantised network; raises ExportError."""
+  lowering = Lowering(network, batch_size)
+  for group in network.placement.groups:
+    lowering.add(group)
+  data = lowering.model.pack([INPUT], [network.placement.output])
+  flatbuffer.require_integers(data)
+  return data
+
+
+def write_check(path, network: IntegerNetwork, images) -> None:
+  """Writes what the device has to reproduce: `input_codes` of images
+  [B, H, W, C] and the `output_codes` [B, classes] of the simulator, uint8."""
+  part = Path(f"{path}.part.npz")
+  np.savez_compressed(
+    part,
+    input_codes=network.input_codes(images),
+    output_codes=network.output_codes(images),
+  )
+  os.replace(part, path)
+
+
+def write(path, data: bytes) -> None:
+  """Writes a file whole or not at all.
+
+  Raises:
+    ExportError: if it cannot be written.
+  """
+  part = Path(f"{path}.part")
+  try:
+    part.write_bytes(data)
+    os.replace(part, path)
+  except OSError as error:
+    part.unlink(missing_ok=True)
+    raise ExportError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,97 @@
+"""A network in integers: the codes that simulator and file have in common."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from qinit.errors import QuantError
+from qinit.graph.spec import INPUT, NetSpec
+from qinit.quant.affine import Affine, round_half_up
+from qinit.quant.placement import Group, Placement, place
+from qinit.quant.ranges import Ranges
+from qinit.quant.scheme import Scheme
+
+_INT32 = np.iinfo(np.int32)
+_END_BITS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+  """A group's kernel codes (uint8, TF's layout), their quantisation, and its
+  bias in units of input scale times kernel scale (int32)."""
+
+  codes: np.ndarray
+  affine: Affine
+  bias: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizedNetwork:
+  """Quantisations by tensor and weights by group."""
+
+  placement: Placement
+  affines: dict[str, Affine]
+  weights: dict[str, Weights]
+
+  def multiplier(self, group: Group) -> np.float32:
+    """s_x s_w / s_y, which takes the accumulator to codes of the output; in
+    float32 from left to right, as the runtime computes it."""
+    weight = self.weights[group.name].affine.scale
+    x, y = self.affines[group.inputs[0]], self.affines[group.name]
+    return x.scale * weight / y.scale
+
+
+def quantize(
+  spec: NetSpec, params: Mapping, ranges: Ranges, scheme: Scheme
+) -> QuantizedNetwork:
+  """Quantises weights and biases, and every tensor by its range.
+
+  Raises:
+    QuantError: for a network without quantisation points, a range that is
+      missing, or weights that are not finite.
+  """
+  placement = place(spec)
+  affines = tensor_affines(placement, ranges, scheme)
+  weights = {
+    g.name: _weights(g, params, affines[g.inputs[0]].scale, scheme)
+    for g in placement.groups
+    if g.kernel
+  }
+  return QuantizedNetwork(placement, affines, weights)
+
+
+def tensor_affines(
+  placement: Placement, ranges: Ranges, scheme: Scheme
+) -> dict[str, Affine]:
+  """The quantisation of the input and of every group's output."""
+  points = {}
+  for name in placement.points:
+    if name not in ranges:
+      raise QuantError(f"no range for {name!r}: calibrate this network")
+    wide = placement.absolute(name)
+    bits = _END_BITS if wide else scheme.activation_bits
+    points[name] = Affine.from_range(*ranges[name], bits)
+  tensors = (INPUT, *(g.name for g in placement.groups))
+  return {t: points[placement.owner[t]] for t in tensors}
+
+
+def bias_codes(bias, scale) -> np.ndarray:
+  """int32 codes of a bias, b / scale rounded; zero point 0."""
+  codes = round_half_up(np.asarray(bias, np.float64) / np.float64(scale))
+  return np.clip(codes, _INT32.min, _INT32.max).astype(np.int32)
+
+
+def _weights(group, params, input_scale, scheme):
+  kernel = np.asarray(params[group.kernel])
+  bias = np.asarray(params.get(group.bias, np.zeros(_channels(group, kernel))))
+  if not np.isfinite(kernel).all() or not np.isfinite(bias).all():
+    raise QuantError(f"the weights of {group.node.name!r} are not finite")
+  affine = Affine.from_range(kernel.min(), kernel.max(), scheme.weight_bits)
+  scale = np.float64(input_scale) * np.float64(affine.scale)
+  return Weights(affine.quantize(kernel), affine, bias_codes(bias, scale))
+
+
+def _channels(group, kernel):
+  depthwise = group.kernel.endswith("depthwise_kernel")
+  return kernel.shape[-2] if depthwise else kernel.shape[-1]
