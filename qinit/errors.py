@@ -37,7 +37,9 @@ def one_of(what: str, value: str, allowed) -> str:
   if value in allowed:
     return value
   near = difflib.get_close_matches(str(value), allowed, n=3, cutoff=0.4)
-  hint = f"did you mean {' or '.join(near)}" if near else "choose from " + (
-    ", ".join(allowed)
+  hint = (
+    f"did you mean {' or '.join(near)}"
+    if near
+    else "choose from " + (", ".join(allowed))
   )
   raise QinitError(f"unknown {what} {value!r}: {hint}?")

@@ -60,8 +60,12 @@ def _transforms(augmentation, noise, size):
   rows = tf.stack([tf.cos(angle), -tf.sin(angle)], 1) * zoom * flip[:, :1]
   columns = tf.stack([tf.sin(angle), tf.cos(angle)], 1) * zoom * flip[:, 1:]
   centre = (size[::-1] - 1.0) / 2.0
-  offsets = centre + shift[:, ::-1] - tf.stack(
-    [tf.linalg.matvec(rows, centre), tf.linalg.matvec(columns, centre)], 1
+  offsets = (
+    centre
+    + shift[:, ::-1]
+    - tf.stack(
+      [tf.linalg.matvec(rows, centre), tf.linalg.matvec(columns, centre)], 1
+    )
   )
   zeros = tf.zeros_like(rows)
   return tf.concat([rows, offsets[:, :1], columns, offsets[:, 1:], zeros], 1)

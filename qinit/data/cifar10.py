@@ -61,6 +61,8 @@ def _prepared(data_dir):
 
 def _first_line(error):
   lines = str(error).strip().splitlines()
-  return f"{type(error).__name__}: {lines[0][:120]}" if lines else (
-    type(error).__name__
+  return (
+    f"{type(error).__name__}: {lines[0][:120]}"
+    if lines
+    else (type(error).__name__)
   )

@@ -20,7 +20,7 @@ def depthwise_conv2d(x, kernel, strides, dilation, padding):
   if dilation > 1:
     kernel = dilate_kernel(kernel, dilation)
   pad = _padding(kernel.shape[:2], strides, 1, padding)
-  explicit = [] if isinstance(pad, str) else sum(pad, [])
+  explicit = [] if isinstance(pad, str) else [n for axis in pad for n in axis]
   return tf.raw_ops.DepthwiseConv2dNative(
     input=x,
     filter=kernel,

@@ -18,11 +18,9 @@ class SymmetricConv2D(tf_keras.layers.Conv2D):
     )
 
   def compute_output_shape(self, input_shape):
-    return tf.TensorShape(
-      [input_shape[0]]
-      + [-(-n // s) for n, s in zip(input_shape[1:3], self.strides)]
-      + [self.filters]
-    )
+    sizes = zip(input_shape[1:3], self.strides, strict=True)
+    size = [-(-n // stride) for n, stride in sizes]
+    return tf.TensorShape([input_shape[0], *size, self.filters])
 
 
 @tf_keras.utils.register_keras_serializable(_PACKAGE)

@@ -162,7 +162,7 @@ class DepthwiseConv(_Window):
 
     from qinit.graph import layers
 
-    common = dict(padding="same", use_bias=self.use_bias, name=name)
+    common = {"padding": "same", "use_bias": self.use_bias, "name": name}
     same = self.padding == "same" or self.strides == (1, 1)
     if same and self.dilation == 1:
       return tf_keras.layers.DepthwiseConv2D(
@@ -435,7 +435,9 @@ class Slice(Op):
   def output_shape(self, *shapes):
     h, w, c = _image(self, shapes[0])
     if min(h, w) <= self.offset:
-      raise SpecError(f"slice at offset {self.offset} leaves nothing of {h}x{w}")
+      raise SpecError(
+        f"slice at offset {self.offset} leaves nothing of {h}x{w}"
+      )
     return (*(-(-(n - self.offset) // self.stride) for n in (h, w)), c)
 
   def apply(self, params, x, training=False, seed=None):

@@ -201,14 +201,18 @@ def _check_nodes(nodes):
   known = {INPUT}
   for node in nodes:
     if not isinstance(node.name, str) or not _NAME.fullmatch(node.name):
-      raise SpecError(f"{node.name!r} is not a node name: use letters, digits,"
-                      " '_', '.' and '-'")
+      raise SpecError(
+        f"{node.name!r} is not a node name: use letters, digits,"
+        " '_', '.' and '-'"
+      )
     if node.name in known:
       raise SpecError(f"two nodes are called {node.name!r}")
     for source in node.inputs:
       if not isinstance(source, str) or source not in known:
-        raise SpecError(f"node {node.name!r} reads {source!r}, which is not"
-                        " there before it (a cycle, or a missing node)")
+        raise SpecError(
+          f"node {node.name!r} reads {source!r}, which is not"
+          " there before it (a cycle, or a missing node)"
+        )
     _check_arity(node)
     known.add(node.name)
 
@@ -218,8 +222,10 @@ def _check_arity(node):
   most = len(node.inputs) if node.op.arity is None else node.op.arity
   if not least <= len(node.inputs) <= most:
     wanted = f"{least}" if least == most else "two or more"
-    raise SpecError(f"node {node.name!r}: {node.op.name} takes {wanted}"
-                    f" input(s), not {len(node.inputs)}")
+    raise SpecError(
+      f"node {node.name!r}: {node.op.name} takes {wanted}"
+      f" input(s), not {len(node.inputs)}"
+    )
 
 
 def _checked_input(shape) -> Shape:

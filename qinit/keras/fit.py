@@ -35,9 +35,7 @@ class FitConfig:
 
   def rate(self, epoch: int) -> float:
     """Learning rate of an epoch (counted from 0)."""
-    passed = sum(
-      epoch >= round(m * self.epochs / _EPOCHS) for m in _MILESTONES
-    )
+    passed = sum(epoch >= round(m * self.epochs / _EPOCHS) for m in _MILESTONES)
     return self.learning_rate * _DECAY**passed
 
 
@@ -181,7 +179,7 @@ class _Trainer:
       )
     variables = self.model.trainable_variables
     gradients = tape.gradient(batch_loss, variables)
-    self.optimizer.apply_gradients(zip(gradients, variables))
+    self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
     hits = tf.cast(tf.argmax(logits, -1) == labels, tf.float32)
     loss.assign_add(batch_loss)
     correct.assign_add(tf.reduce_mean(hits))

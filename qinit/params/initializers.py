@@ -65,9 +65,7 @@ def initial_params(spec: NetSpec, init: str, seed: int) -> dict:
 def studied_kernels(spec: NetSpec) -> tuple[str, ...]:
   """Keys of the kernels that the studied initialiser fills."""
   convs = [
-    n.name
-    for n in spec.nodes
-    if isinstance(n.op, ops.Conv | ops.DepthwiseConv)
+    n.name for n in spec.nodes if isinstance(n.op, ops.Conv | ops.DepthwiseConv)
   ]
   return tuple(
     key
