@@ -1,23 +1,17 @@
 """Figures of the initialisation study, in the manner of the paper's Figs. 3
 to 6: pure functions of rows that return matplotlib figures."""
 
-import functools
 import math
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from qinit.archs.zoo import ARCHS
-from qinit.record import Record
 from qinit.report import grid, style
 from qinit.stats.distribution import Distributions
 from qinit.stats.layerwise import KINDS, LayerRow, of_kind
 
-_DPI = 130
 # Drawn per panel row: attribute, axis label, whether the axis is logarithmic.
 QUANTITIES = (
   ("range", "Range", True),
@@ -30,28 +24,7 @@ _KIND_TITLES = {
 }
 
 
-def save(figure: Figure, path: str | os.PathLike) -> None:
-  """Writes a PNG whose bytes depend on nothing but the figure."""
-  with _styled():
-    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
-
-
-def _styled():
-  return matplotlib.rc_context(style.RC)
-
-
-def _drawing(draw: Callable) -> Callable:
-  """`draw` under this package's style, whatever the caller's is."""
-
-  @functools.wraps(draw)
-  def styled(*args, **kwargs):
-    with _styled():
-      return draw(*args, **kwargs)
-
-  return styled
-
-
-@_drawing
+@style.drawing
 def layerwise(
   runs: dict[str, list[LayerRow]],
   title: str,
@@ -88,7 +61,7 @@ def layerwise(
   return figure
 
 
-@_drawing
+@style.drawing
 def range_and_precision(rows: list[LayerRow], title: str) -> Figure:
   """Range and average precision of one run in one plot, weights above and
   activations below (Fig. 6)."""
@@ -110,23 +83,23 @@ def range_and_precision(rows: list[LayerRow], title: str) -> Figure:
     )
     ax.set_yscale("log")
     _bound_precision(right)
-    _own(ax, "Range (solid, circles)", style.BLUE)
-    _own(right, "Average channel precision (dashed, squares)", style.VERMILION)
+    _own(ax, "Range (solid)", style.BLUE)
+    _own(right, "Average precision (dashed)", style.VERMILION)
     ax.set_title(_KIND_TITLES[kind])
     _name_layers(ax, rows, kind)
   figure.suptitle(title, fontweight="bold")
   return figure
 
 
-@_drawing
+@style.drawing
 def distributions(
   found: Distributions, title: str, levels: int = 256
 ) -> Figure:
   """Where in the quantiser's range the values of each layer lie.
 
-  One strip per layer, from code 0 to the largest; its width is the square
-  root of the share of values, so that the tails stay visible beside the
-  spike that ReLU leaves. A short black line marks the code of 0.
+  One strip per layer, from code 0 to the largest; its width goes with the
+  square root of the share of values, so that tails stay visible, and the
+  widest bin is cut to the width of the next. A black line marks the value 0.
   """
   figure = Figure(figsize=(11, 8), layout="constrained")
   for ax, kind in zip(figure.subplots(2, 1), KINDS, strict=True):
@@ -140,37 +113,6 @@ def distributions(
     ax.set_title(_KIND_TITLES[kind])
     ax.grid(False, axis="x")
   figure.suptitle(title, fontweight="bold")
-  return figure
-
-
-@_drawing
-def accuracy(records: Iterable[Record]) -> Figure:
-  """FP32 and QUINT8 accuracy of every initialiser, a panel per architecture.
-
-  Means over seeds; with several seeds a thin bar spans their smallest and
-  largest value. What diverged is named as such.
-  """
-  found = [g for g in grid.groups(records) if g.bits == grid.MAIN_BITS]
-  archs = list(dict.fromkeys(g.arch for g in found))
-  columns = min(2, max(1, len(archs)))
-  rows = max(1, math.ceil(len(archs) / columns))
-  members = {arch: [g for g in found if g.arch == arch] for arch in archs}
-  tallest = max((len(m) for m in members.values()), default=1)
-  figure = Figure(
-    figsize=(5.6 * columns, rows * (0.26 * tallest + 0.8) + 0.5),
-    layout="constrained",
-  )
-  axes = figure.subplots(rows, columns, sharex=True, squeeze=False)
-  for ax in axes.flat[len(archs) :]:
-    ax.set_axis_off()
-  for ax, arch in zip(axes.flat, archs, strict=False):
-    _dumbbells(ax, members[arch])
-    ax.set_title(ARCHS[arch].row_name if arch in ARCHS else arch)
-    ax.set_xlim(0, 100)
-  for ax in _lowest(axes, len(archs)):
-    ax.set_xlabel("Test accuracy (%)")
-    ax.tick_params(labelbottom=True)
-  figure.legend(handles=_accuracy_key(), loc="outside lower center", ncols=3)
   return figure
 
 
@@ -228,9 +170,9 @@ def _legend_below(figure, bright, total):
 
 
 def _strip(ax, x, histogram, top, color):
-  total = histogram.counts.sum()
-  widths = np.sqrt(histogram.counts / (total or 1))
-  widths = 0.42 * widths / (widths.max() or 1)
+  # The widest bin, that of 0 after a ReLU, would reduce all others to a line.
+  widths = np.sqrt(histogram.counts)
+  widths = 0.42 * np.minimum(widths / (np.sort(widths)[-2] or 1), 1)
   # Steps rather than a smooth outline: a bin is a bin.
   codes = np.linspace(0, top, len(widths) + 1)
   widths = np.append(widths, widths[-1:])
@@ -241,45 +183,3 @@ def _strip(ax, x, histogram, top, color):
   if lo <= 0 <= hi and hi > lo:
     zero = -lo / (hi - lo) * top
     ax.hlines(zero, x - 0.45, x + 0.45, color=style.BLACK, linewidth=1.2)
-
-
-def _dumbbells(ax, members):
-  for y, group in enumerate(members):
-    ends = [group.mean(f"{kind}_accuracy") for kind in ("fp32", "quint8")]
-    if not group.trained or None in ends:
-      ax.text(1, y, group.status, va="center", color=style.GREY, size=8)
-      continue
-    ax.plot(ends, [y, y], color=style.PALE, linewidth=3, zorder=1)
-    _dot(ax, y - 0.12, group.values("fp32_accuracy"), _FP32)
-    _dot(ax, y + 0.12, group.values("quint8_accuracy"), _QUINT8)
-  ax.set_yticks(range(len(members)), [grid.suffix(g.init) for g in members])
-  ax.set_ylim(len(members) - 0.5, -0.5)
-
-
-def _dot(ax, y, values, look):
-  if len(values) > 1:
-    ax.hlines(y, min(values), max(values), color=look["color"], linewidth=1)
-  ax.plot([np.mean(values)], [y], linestyle="none", **look)
-
-
-_FP32 = {
-  "color": style.BLUE,
-  "marker": "o",
-  "markerfacecolor": "white",
-  "markersize": 6,
-}
-_QUINT8 = {"color": style.VERMILION, "marker": "D", "markersize": 5}
-
-
-def _accuracy_key():
-  return [
-    Line2D([], [], linestyle="none", label="FP32", **_FP32),
-    Line2D([], [], linestyle="none", label="QUINT8", **_QUINT8),
-    Line2D([], [], color=style.GREY, linewidth=1, label="range over seeds"),
-  ]
-
-
-def _lowest(axes, count):
-  """The lowest panel in use of every column."""
-  columns = axes.shape[1]
-  return [axes.flat[i] for i in range(count) if i + columns >= count]

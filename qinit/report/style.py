@@ -3,11 +3,18 @@ per member, the same in every figure. The colours are those of Okabe and Ito,
 which colour-blind readers can tell apart."""
 
 import dataclasses
+import functools
+import os
+from collections.abc import Callable
+
+import matplotlib
+from matplotlib.figure import Figure
 
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 VERMILION, PURPLE, ORANGE = "#D55E00", "#CC79A7", "#E69F00"
 BLACK, GREY, PALE = "#222222", "#777777", "#C9C9C9"
 
+_DPI = 130
 _MARKS = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ("-", "v"))
 _FAMILIES = (
   (BLUE, ("rand_uni_small", "rand_uni_med", "rand_uni_large")),
@@ -53,3 +60,20 @@ RC = {
   "lines.linewidth": 1.6,
   "lines.markersize": 4.5,
 }
+
+
+def save(figure: Figure, path: str | os.PathLike) -> None:
+  """Writes a PNG whose bytes depend on nothing but the figure."""
+  with matplotlib.rc_context(RC):
+    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+
+
+def drawing(draw: Callable) -> Callable:
+  """`draw` under this package's style, whatever the caller's is."""
+
+  @functools.wraps(draw)
+  def styled(*args, **kwargs):
+    with matplotlib.rc_context(RC):
+      return draw(*args, **kwargs)
+
+  return styled

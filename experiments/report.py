@@ -1,0 +1,41 @@
+"""Rebuilds tables, figures and reports from rows alone.
+
+  python -m experiments.report --run=DIR
+    DIR/results.csv, DIR/figures, DIR/report.html, DIR/cells/*/figures
+
+  python -m experiments.report --results=results --output=RESULTS.md
+    RESULTS.md and results/figures, from the committed rows
+
+Seconds for a single cell, about a minute for a whole grid.
+"""
+
+import sys
+
+from absl import flags
+
+from experiments import app
+from qinit.errors import QinitError
+from qinit.report import run
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("run", None, "Run folder of a study.")
+flags.DEFINE_string("results", None, "Folder of committed rows, KIND/*.jsonl.")
+flags.DEFINE_string("output", "RESULTS.md", "File to write with --results.")
+
+
+def main(argv):
+  del argv
+  if bool(FLAGS.run) == bool(FLAGS.results):
+    raise QinitError("give either --run=DIR or --results=DIR")
+  if FLAGS.run:
+    complaints, written = run.rebuild(FLAGS.run), f"{FLAGS.run}/report.html"
+  else:
+    complaints = run.results(FLAGS.results, FLAGS.output)
+    written = FLAGS.output
+  for complaint in complaints:
+    print(complaint, file=sys.stderr)
+  print(written)
+
+
+if __name__ == "__main__":
+  app.run(main)

@@ -1,0 +1,194 @@
+"""The sections of a report: from the rows of one kind to blocks."""
+
+import statistics
+from collections.abc import Callable, Iterator
+
+from qinit.archs.zoo import ARCHS
+from qinit.report import dotplot, figures, grid, tables
+from qinit.report.departures import departures
+from qinit.report.document import (
+  Block,
+  Bullets,
+  Figure,
+  Heading,
+  Paragraph,
+  Table,
+)
+from qinit.report.evidence import Evidence
+from qinit.report.findings import findings_table
+from qinit.report.grid import Group
+from qinit.report.sources import Study
+
+# The paper's Fig. 6.
+_FIGURE_6 = ("mbnetv2_bn", "he_uniform")
+
+
+def init_study(study: Study) -> list[Block]:
+  """The random-initialisation study. Rows of different settings are never
+  averaged: each set has its own part, the largest first, to which the
+  layerwise files belong."""
+  configs = [r.config for r in study.records]
+  ordered = sorted(set(configs), key=lambda c: (-configs.count(c), c))
+  blocks = [Heading("Random-initialisation study")]
+  for i, config in enumerate(ordered):
+    part = Study(
+      records=tuple(r for r in study.records if r.config == config),
+      settings=study.settings,
+      layers={} if i else study.layers,
+      distributions={} if i else study.distributions,
+    )
+    prefix = f"init_study_{config}" if i else "init_study"
+    blocks += _part(part, study.settings.get(config, {}), prefix)
+  return blocks
+
+
+# Other kinds add their rows here: the kind, and what makes blocks of it.
+SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
+  ("init_study", init_study),
+)
+
+
+def _part(study, settings, prefix):
+  groups = grid.groups(study.records)
+  yield Heading("How it was run", 3)
+  yield _facts(study, settings)
+  yield Heading("Departures from the paper, and choices where it is silent", 3)
+  yield Bullets(departures(settings))
+  yield Heading("Accuracy before and after quantisation", 3)
+  yield Paragraph(
+    "Accuracies are in percent of the whole test set, means over the seeds"
+    " that trained. Rows in italics have no seed that trained."
+  )
+  yield tables.summary_table(study.records)
+  yield Figure(
+    f"{prefix}_accuracy",
+    "Test accuracy before and after quantisation to 8 bits; the number on the"
+    " right is the percent accuracy decrease.",
+    lambda: dotplot.accuracy(study.records),
+  )
+  yield tables.study_table(study.records)
+  yield from _divergences(groups)
+  yield Heading("The paper's findings", 3)
+  yield findings_table(Evidence(study.records, study.layers))
+  if study.layers:
+    yield Heading("Layer by layer", 3)
+    yield from _layerwise(study, groups, prefix)
+
+
+def _facts(study, settings):
+  rows = [(name.replace("_", " "), str(v)) for name, v in settings.items()]
+  metrics = [r.metrics for r in study.records]
+  seconds = [r.env.get("seconds", 0) for r in study.records]
+  rows += [
+    ("cells", str(len(study.records))),
+    ("seeds", _distinct(r.cell.get("seed") for r in study.records)),
+    ("epochs trained", _distinct(m.get("epochs") for m in metrics)),
+    ("minutes per cell (median)", f"{statistics.median(seconds) / 60:.1f}"),
+    ("hours in all", f"{sum(seconds) / 3600:.1f}"),
+    ("hardware", _distinct(_hardware(r.env) for r in study.records)),
+    ("versions", _distinct(_versions(r.env) for r in study.records)),
+    ("commit", _distinct(r.env.get("commit") for r in study.records)),
+  ]
+  return Table(("Setting", "Value"), tuple(sorted(rows)), text_columns=2)
+
+
+def _distinct(values):
+  found = {v for v in values if v is not None}
+  numbers = all(isinstance(v, int | float) for v in found)
+  ordered = sorted(found) if numbers else sorted(found, key=str)
+  return "; ".join(str(v) for v in ordered)
+
+
+def _hardware(env):
+  threads = f", {env['threads']} threads" if "threads" in env else ""
+  return f"{env['hardware']}{threads}" if "hardware" in env else None
+
+
+def _versions(env):
+  versions = env.get("versions") or {}
+  return ", ".join(f"{k} {v}" for k, v in sorted(versions.items())) or None
+
+
+def _divergences(groups: list[Group]) -> Iterator[Block]:
+  lost = [g for g in groups if g.status != "ok"]
+  if lost:
+    yield Heading("Divergences", 3)
+    yield Paragraph(
+      "A cell ends early when its loss is no longer finite or its accuracy"
+      " stays at chance."
+    )
+    yield Bullets(tuple(f"{g.name} ({g.bits}): {g.status}" for g in lost))
+
+
+def _layerwise(study, groups, prefix):
+  yield Paragraph(
+    "Weights are per tensor after folding of BatchNorm, activations per tensor"
+    " after clipping. Average channel precision is the mean over channels of"
+    " the channel's range over the tensor's. The initialisers that lose most"
+    " and least, and GlorotUni, are in colour."
+  )
+  worst = dict.fromkeys([_FIGURE_6])
+  for arch in dict.fromkeys(g.arch for g in groups):
+    runs = first_runs(study, arch)
+    if runs:
+      ranked = _by_decrease(groups, arch, runs)
+      worst |= dict.fromkeys((arch, init) for init in ranked[-1:])
+      yield _overlay(arch, runs, _notable(ranked), prefix)
+  for arch, init in worst:
+    yield from _one_cell(study, arch, init, prefix)
+  yield Heading("The weakest layer of every cell", 3)
+  yield tables.weakest_layer_table(study.layers)
+
+
+def first_runs(study: Study, arch: str) -> dict:
+  """Layerwise rows by initialiser, of the smallest seed there is."""
+  cells = sorted((c for c in study.layers if c[0] == arch), key=grid.cell_order)
+  runs = {}
+  for cell in cells:
+    runs.setdefault(cell[1], study.layers[cell])
+  return runs
+
+
+def _by_decrease(groups, arch, runs):
+  """The initialisers at 8 bits that have layerwise rows, best first."""
+  losses = {
+    g.init: g.mean("accuracy_decrease")
+    for g in groups
+    if (g.arch, g.bits) == (arch, grid.MAIN_BITS) and g.init in runs
+  }
+  return sorted((i for i, v in losses.items() if v is not None), key=losses.get)
+
+
+def _notable(ranked):
+  chosen = {*ranked[:2], *ranked[-2:], "glorot_uniform"}
+  return [init for init in ranked if init in chosen]
+
+
+def _overlay(arch, runs, bright, prefix):
+  name = ARCHS[arch].row_name if arch in ARCHS else arch
+  return Figure(
+    f"{prefix}_{arch}_layers",
+    f"{name}: range, average channel precision and SQNR by layer.",
+    lambda: figures.layerwise(runs, name, bright),
+  )
+
+
+def _one_cell(study, arch, init, prefix):
+  rows = first_runs(study, arch).get(init)
+  if not rows:
+    return
+  name = grid.row_name(arch, init)
+  yield Figure(
+    f"{prefix}_{arch}_{init}_range_and_precision",
+    f"{name}: range and average channel precision in one plot.",
+    lambda: figures.range_and_precision(rows, name),
+  )
+  cells = sorted(c for c in study.distributions if c[:2] == (arch, init))
+  if cells:
+    yield Figure(
+      f"{prefix}_{arch}_{init}_distributions",
+      f"{name}: where in the quantiser's range the values lie. The width of a"
+      " strip is the square root of the share of values; a black line marks 0,"
+      " whose bin is cut to the width of the next widest.",
+      lambda: figures.distributions(study.distributions[cells[0]], name),
+    )
