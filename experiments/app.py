@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -19,7 +20,7 @@ def run(main) -> None:
 
 def quiet() -> bool:
   """True with --verbosity=-1 or less."""
-  return logging.get_verbosity() <= logging.WARNING
+  return flags.FLAGS.verbosity <= logging.WARNING
 
 
 def _parse(argv):
@@ -30,6 +31,9 @@ def _parse(argv):
 
 
 def _guarded(main, argv):
+  # TensorFlow logs its savers' timings at INFO, amid our progress.
+  logging.get_absl_logger().setLevel("WARNING")
+  warnings.filterwarnings("ignore", "Warning: Enabling `experimental_preserve")
   try:
     if len(argv) > 1:
       raise QinitError(f"{argv[1]!r} is not a flag: flags begin with --")

@@ -1,3 +1,39 @@
-"""qinit: where should training start when the network will be quantised?"""
+"""qinit: where should training start when the network will be quantised?
+
+Subpackages load on first use: `import qinit; qinit.keras.build(spec)`.
+"""
+
+import importlib
+import importlib.util
+import os
 
 __version__ = "0.1.0"
+
+_SUBPACKAGES = (
+  "archs",
+  "data",
+  "export",
+  "functional",
+  "ghn",
+  "graph",
+  "keras",
+  "params",
+  "quant",
+  "report",
+  "stats",
+  "study",
+)
+
+# TFMOT and the exporters need Keras 2. This makes tf.keras Keras 2 as well,
+# wherever qinit is imported before TensorFlow.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+if importlib.util.find_spec("tf_keras") is None:
+  raise ImportError(
+    "qinit works with Keras 2, not with Keras 3: pip install tf_keras"
+  )
+
+
+def __getattr__(name):
+  if name in _SUBPACKAGES:
+    return importlib.import_module(f"{__name__}.{name}")
+  raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -43,7 +43,10 @@ class Record:
 
 def from_json(line: str) -> Record:
   """Reads one line; raises ValueError if it is not a Record."""
-  data = json.loads(line)
+  try:
+    data = json.loads(line)
+  except RecursionError:
+    raise ValueError("nested too deeply") from None
   if not isinstance(data, dict) or data.get("schema") != SCHEMA:
     raise ValueError(f"not a record of schema {SCHEMA}")
   fields = {f.name: f.type for f in dataclasses.fields(Record)}
@@ -103,32 +106,33 @@ def environment(seconds: float) -> dict:
   }
 
 
-def check_identity(path: str | os.PathLike, identity: dict) -> None:
-  """Writes `identity` to the JSON file `path`, or compares it with what is
-  there.
+def open_run(folder: str | os.PathLike, identity: dict) -> None:
+  """Writes `config.json` into a new run folder, or compares `identity` with
+  the one that is there.
 
   Raises:
     RunError: if the file is damaged or holds another identity.
   """
-  path = Path(path)
+  path = Path(folder) / "config.json"
   if not path.exists():
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(identity, indent=2, sort_keys=True) + "\n")
+    config = {
+      "identity": identity,
+      "versions": _versions(),
+      "commit": _commit(),
+    }
+    write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
     return
-  try:
-    found = json.loads(path.read_text())
-  except ValueError:
+  theirs = _read_identity(path)
+  other = [
+    key
+    for key in sorted(identity.keys() | theirs.keys())
+    if identity.get(key) != theirs.get(key)
+  ]
+  if other:
     raise RunError(
-      f"{path} is damaged: delete the folder or choose another --output_dir"
-    ) from None
-  mine, theirs = identity["identity"], found.get("identity", {})
-  if mine != theirs:
-    keys = sorted(
-      k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k)
-    )
-    raise RunError(
-      f"{path.parent} belongs to a run with other settings"
-      f" ({', '.join(keys)}): choose another --output_dir"
+      f"{folder} belongs to a run with other settings ({', '.join(other)}):"
+      " choose another --output_dir"
     )
 
 
@@ -138,6 +142,15 @@ def write_text(path: str | os.PathLike, text: str) -> None:
   partial = path.with_name(path.name + ".partial")
   partial.write_text(text)
   os.replace(partial, path)
+
+
+def _read_identity(path):
+  try:
+    return dict(json.loads(path.read_text())["identity"])
+  except (ValueError, KeyError, TypeError):
+    raise RunError(
+      f"{path} is damaged: delete the folder or choose another --output_dir"
+    ) from None
 
 
 def _ends_in_newline(file) -> bool:

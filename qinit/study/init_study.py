@@ -6,23 +6,34 @@ integers, measure what that cost and where, and export a file that runs.
 
 import dataclasses
 import itertools
+import math
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import tf_keras
 
-from qinit import keras
+from qinit import keras, record
 from qinit.archs import zoo
+from qinit.data import dataset
 from qinit.data.dataset import Dataset, scaled
+from qinit.errors import QuantError
 from qinit.functional.lsuv import lsuv
 from qinit.graph.spec import NetSpec
-from qinit.keras.fit import FitConfig, Outcome, Progress, fit
+from qinit.keras.fit import FitConfig, Outcome, Progress, fit, predict
 from qinit.params.initializers import (
   INITIALIZERS,
   initial_params,
   studied_kernels,
 )
+from qinit.quant.scheme import parse_bits
+from qinit.record import Record
+from qinit.stats import accuracy
+from qinit.study import quantise
 
+KIND = "init_study"
+# An accuracy below so many times chance on the test set is no classifier.
+_DEAD = 1.2
 # Images on which data-dependent initialisers are scaled.
 _LSUV_IMAGES = 256
 
@@ -61,6 +72,12 @@ class InitStudy:
   calibration_images: int = 1024
   output_dir: str = "runs/init_study"
 
+  def identity(self) -> dict:
+    """The settings that make two runs the same, the cells' axes apart."""
+    axes = ("archs", "inits", "seeds", "bits", "data_dir", "output_dir")
+    settings = dataclasses.asdict(self)
+    return {key: settings[key] for key in settings if key not in axes}
+
   def cells(self) -> tuple[Cell, ...]:
     grid = itertools.product(self.archs, self.inits, self.seeds)
     return tuple(Cell(*axes) for axes in grid)
@@ -70,6 +87,83 @@ class InitStudy:
 
   def folder(self, cell: Cell) -> Path:
     return Path(self.output_dir) / "cells" / cell.folder_name
+
+
+class Watcher:
+  """What a caller of `run` hears of; the base class keeps quiet."""
+
+  def start(self, index: int, title: str) -> None:
+    """Cell number `index`, from 0, begins."""
+
+  def say(self, text: str) -> None:
+    """A word about the present cell."""
+
+  def __call__(self, progress: Progress) -> None:
+    """The present cell's training is so far."""
+
+
+def run(study: InitStudy, watch: Watcher | None = None) -> Iterator[Record]:
+  """Yields the rows of the grid in its order, one per cell and width.
+
+  Rows that the run folder holds are not made again; an interrupted cell goes
+  on at its last epoch. Rows are in `records.jsonl` before they are yielded.
+
+  Raises:
+    RunError: if the folder belongs to other settings.
+    DataError: if the data are missing or damaged.
+  """
+  watch = watch or Watcher()
+  folder = Path(study.output_dir)
+  record.open_run(folder, study.identity())
+  found, complaints = record.read(folder / "records.jsonl")
+  rows = {_key(row.cell): row for row in found}
+  data = None
+  for index, cell in enumerate(study.cells()):
+    watch.start(index, str(cell))
+    for complaint in complaints if index == 0 else ():
+      watch.say(complaint)
+    missing = [b for b in study.bits if _key(axes(cell, b)) not in rows]
+    if missing:
+      data = data or dataset.load(study.dataset, study.data_dir)
+      for row in run_cell(study, cell, missing, data, watch):
+        record.append(folder / "records.jsonl", row)
+        rows[_key(row.cell)] = row
+    for bits in study.bits:
+      yield rows[_key(axes(cell, bits))]
+
+
+def run_cell(
+  study: InitStudy, cell: Cell, bits, data: Dataset, watch: Watcher
+) -> Iterator[Record]:
+  """Trains one network and yields its row at each of the widths `bits`."""
+  begin = time.monotonic()
+  model, outcome = train(study, cell, data, watch)
+  logits = predict(model, scaled(data.test_images))
+  metrics = _training_metrics(outcome, logits, data)
+  dead = metrics.get("fp32_accuracy", 0) < _DEAD * 100 / data.num_classes
+  params = keras.params(model)
+  tf_keras.backend.clear_session()
+  for scheme in parse_bits(",".join(bits), study.clip_percentile):
+    watch.say(f"quantising to {scheme.name}")
+    status, more = (
+      ("diverged", {})
+      if outcome.diverged or dead
+      else (_quantised(study, cell, scheme, params, logits, data))
+    )
+    seconds = outcome.seconds + time.monotonic() - begin
+    yield Record(
+      KIND,
+      axes(cell, scheme.name),
+      record.digest(study.identity()),
+      metrics | more,
+      status,
+      record.environment(seconds),
+    )
+
+
+def axes(cell: Cell, bits: str) -> dict:
+  """The cell of a Record."""
+  return dataclasses.asdict(cell) | {"bits": bits}
 
 
 def train(
@@ -94,3 +188,35 @@ def start(spec: NetSpec, cell: Cell, data: Dataset) -> dict:
     return params
   images = scaled(data.train_images[:_LSUV_IMAGES])
   return lsuv(spec, params, studied_kernels(spec), images)
+
+
+def _quantised(study, cell, scheme, params, logits, data):
+  """Status and metrics of the trained network at one width."""
+  try:
+    more = quantise.quantise(
+      study.spec(cell, data.num_classes),
+      params,
+      logits,
+      data,
+      scheme,
+      quantise.calibration(data, study.calibration_images, cell.seed),
+      study.folder(cell),
+    )
+  except QuantError:  # activations that are not finite, say
+    return "failed", {}
+  return "ok", more
+
+
+def _training_metrics(outcome, logits, data):
+  metrics = {
+    "epochs": outcome.epochs,
+    "steps": outcome.steps,
+    "train_loss": outcome.loss,
+    "train_accuracy": outcome.accuracy,
+    "fp32_accuracy": accuracy.accuracy(logits, data.test_labels),
+  }
+  return {key: value for key, value in metrics.items() if math.isfinite(value)}
+
+
+def _key(cell: dict):
+  return tuple(sorted(cell.items()))

@@ -1,0 +1,40 @@
+# make demo       the quick study, from nothing
+# make test       lint and the test suite
+# make test-long  the long samplings
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+  2>/dev/null && echo $$p && break; done)
+RUN := .venv/bin/python
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-long format clean
+demo: .venv/ready
+	$(RUN) -m experiments.init_study --preset=quick --init=he_uniform \
+	  --output_dir=runs/demo
+	$(RUN) -m experiments.report --run=runs/demo
+
+test: .venv/dev-ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	$(RUN) -m pytest -m 'not long'
+
+test-long: .venv/dev-ready
+	$(RUN) -m pytest -m long
+
+format: .venv/dev-ready
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+.venv/ready: requirements.txt setup.cfg
+	@test -n "$(PYTHON)" || { echo "qinit needs Python 3.11 or 3.12: set PYTHON=/path/to/python" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet -r requirements.txt
+	.venv/bin/pip install --quiet --no-deps -e .
+	touch $@
+
+.venv/dev-ready: .venv/ready
+	.venv/bin/pip install --quiet -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,142 @@
+"""What happens to a trained network: fold, calibrate, quantise, measure,
+export, and run the file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from qinit.data.dataset import Dataset, scaled
+from qinit.export import runtime, tflite
+from qinit.functional.forward import forward
+from qinit.graph.rewrite import fold_batch_norm
+from qinit.graph.spec import NetSpec
+from qinit.quant.fake_quant import FakeQuant
+from qinit.quant.integer import IntegerNetwork
+from qinit.quant.ranges import calibrate
+from qinit.quant.scheme import Scheme
+from qinit.record import write_text
+from qinit.stats import accuracy
+from qinit.stats.distribution import write_distributions
+from qinit.stats.layerwise import to_csv
+from qinit.study.layers import layer_statistics
+
+# Images are scaled to [0, 1]: the input's range is fixed and exact.
+_INPUT_RANGE = (0.0, 1.0)
+_BATCH = 128
+# Layers are compared with the runtime's on so many test images, and the
+# reference kernels, which are slow, run on so many.
+_LAYER_IMAGES, _REFERENCE_IMAGES, _CHECK_IMAGES = 64, 1000, 100
+
+
+def calibration(data: Dataset, count: int, seed: int) -> np.ndarray:
+  """Random training images [N, H, W, C] in [0, 1]."""
+  rng = np.random.Generator(np.random.Philox(seed))
+  count = min(count, len(data.train_images))
+  chosen = rng.choice(len(data.train_images), count, replace=False)
+  return scaled(data.train_images[chosen])
+
+
+def quantise(
+  spec: NetSpec,
+  params: Mapping,
+  logits: np.ndarray,
+  data: Dataset,
+  scheme: Scheme,
+  images: np.ndarray,
+  folder: Path,
+) -> dict:
+  """Metrics of the network at the widths of `scheme`, over the test set.
+
+  Writes the layers' statistics and the file with its check into `folder`.
+
+  Args:
+    logits: of the float network on the test images.
+    images: for calibration, [N, H, W, C].
+
+  Raises:
+    QuantError: if the network cannot be quantised.
+  """
+  spec, params = fold_batch_norm(spec, params)
+  ranges = calibrate(spec, params, _batches(images), scheme, _INPUT_RANGE)
+  network = IntegerNetwork(spec, params, ranges, scheme)
+  rows, distributions = layer_statistics(
+    network.quantized, params, _batches(images), scheme.clip_percentile
+  )
+  suffix = "" if scheme.name == "w8a8" else f"_{scheme.name}"
+  write_text(folder / f"layerwise{suffix}.csv", to_csv(rows))
+  write_distributions(folder / f"distributions{suffix}.npz", distributions)
+  file = folder / f"model_{_file_name(scheme)}"
+  test = scaled(data.test_images)
+  return (
+    _simulated(network, test, logits, data.test_labels)
+    | _fake_quantised(network, params, ranges, scheme, test, data.test_labels)
+    | _in_runtime(network, test, data.test_labels, file)
+  )
+
+
+def _simulated(network, images, logits, labels):
+  quantised = network.logits(images)
+  before = accuracy.accuracy(logits, labels)
+  after = accuracy.accuracy(quantised, labels)
+  return {
+    "quint8_accuracy": after,
+    "qmse": accuracy.qmse(logits, quantised),
+    "qce": accuracy.qce(logits, quantised),
+    "kl": accuracy.kl(logits, quantised),
+    "accuracy_decrease": accuracy.accuracy_decrease(before, after),
+  }
+
+
+def _fake_quantised(network, params, ranges, scheme, images, labels):
+  """The fake-quant graph, a float simulation, beside the exact one."""
+  placement = network.placement
+  tap = FakeQuant(placement, params, ranges, scheme)
+
+  @tf.function(reduce_retracing=True)
+  def logits(batch):
+    return forward(placement.spec, params, batch, tap)
+
+  values = np.concatenate([logits(b).numpy() for b in _batches(images)])
+  codes = network.affines[placement.output].quantize(values)
+  exact = network.output_codes(images)
+  return {
+    "fake_quant_accuracy": accuracy.accuracy(values, labels),
+    "fake_quant_equal_codes": runtime.Parity.of(codes, exact).equal,
+  }
+
+
+def _in_runtime(network, images, labels, file):
+  """The exported file in LiteRT: XNNPACK on all images, the reference kernels
+  on the first ones, each layer on the runtime's own input."""
+  model = tflite.lower(network.quantized)
+  tflite.write(f"{file}.tflite", model)
+  tflite.write_check(f"{file}.check.npz", network, images[:_CHECK_IMAGES])
+  inputs, outputs = network.input_codes(images), network.output_codes(images)
+  codes = runtime.Runtime(model).output_codes(inputs)
+  some = slice(_REFERENCE_IMAGES)
+  reference = runtime.Runtime(model, "reference").output_codes(inputs[some])
+  layers = runtime.compare_layers(model, network, images[:_LAYER_IMAGES])
+  parity = runtime.Parity.of(codes, outputs)
+  return {
+    "litert_accuracy": accuracy.accuracy(codes, labels),
+    "litert_equal_codes": parity.equal,
+    "litert_max_difference": parity.max_difference,
+    "litert_layer_equal_codes": min(p.equal for p in layers.values()),
+    "litert_layer_max_difference": max(
+      p.max_difference for p in layers.values()
+    ),
+    "litert_ref_accuracy": accuracy.accuracy(reference, labels[some]),
+    "litert_ref_equal_codes": runtime.Parity.of(reference, outputs[some]).equal,
+    "tflite_bytes": len(model),
+    "output_codes": int(len(np.unique(outputs))),
+  }
+
+
+def _file_name(scheme):
+  return "quint8" if scheme.name == "w8a8" else scheme.name
+
+
+def _batches(images):
+  return (images[i : i + _BATCH] for i in range(0, len(images), _BATCH))
