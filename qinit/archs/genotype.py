@@ -278,11 +278,11 @@ def _preprocess(net, cell, inputs, width, reduced_before):
       else _factorized_reduce(net, name, x, width)
       if halve
       else _relu_conv_bn(net, name, x, width, 1)
-      for name, x, halve in zip(names, inputs, reduced)
+      for name, x, halve in zip(names, inputs, reduced, strict=True)
     ]
   return [
     net.add(name, ops.Slice(0, 2), x) if halve and x is not None else x
-    for name, x, halve in zip(names, inputs, reduced)
+    for name, x, halve in zip(names, inputs, reduced, strict=True)
   ]
 
 

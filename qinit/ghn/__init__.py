@@ -1,1 +1,6 @@
+"""Graph hypernetworks that predict the parameters of unseen networks."""
 
+from qinit.ghn.checkpoint import load, save
+from qinit.ghn.hypernet import GHN_1, GHN_2, MLP, GhnConfig, HyperNet
+
+__all__ = ["GHN_1", "GHN_2", "MLP", "GhnConfig", "HyperNet", "load", "save"]

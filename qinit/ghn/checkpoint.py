@@ -1,0 +1,120 @@
+"""Hypernetworks on disk: the published files and our own folders."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from qinit.errors import CheckpointError
+from qinit.ghn import torch_file
+from qinit.ghn.hypernet import GhnConfig, HyperNet
+from qinit.record import write_text
+
+_CONFIG, _WEIGHTS = "ghn.json", "ghn"
+_TRAINED_VIRTUAL_EDGE = 50  # of the published networks, which do not say it
+
+
+def load(path: str | os.PathLike) -> HyperNet:
+  """A hypernetwork from a published `.pt` file or a folder of `save`.
+
+  Raises:
+    CheckpointError: if there is none, or it is damaged, foreign, or of other
+      shapes than its configuration says.
+  """
+  path = Path(path)
+  if path.is_dir():
+    return _load_folder(path)
+  if not path.exists():
+    raise CheckpointError(f"there is no hypernetwork at {path}")
+  return from_published(torch_file.read(path), str(path))
+
+
+def save(folder: str | os.PathLike, ghn: HyperNet) -> None:
+  """Writes a tf.train.Checkpoint and the configuration, virtual-edge cut-off
+  included."""
+  folder = Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  tf.train.Checkpoint(ghn=ghn).write(str(folder / _WEIGHTS))
+  config = json.dumps(dataclasses.asdict(ghn.config), indent=2)
+  write_text(folder / _CONFIG, config + "\n")
+
+
+def from_published(content: dict, where: str) -> HyperNet:
+  """The hypernetwork of `{"state_dict": ..., "config": ...}`."""
+  try:
+    state = content["state_dict"]
+    config = _published_config(content["config"])
+    state = {name: np.asarray(value) for name, value in state.items()}
+    weights = {n: _from_torch(n, v, config) for n, v in state.items()}
+    return HyperNet(config, weights)
+  except CheckpointError as error:
+    raise CheckpointError(f"{where}: {error}") from None
+  except (KeyError, TypeError, AttributeError, ValueError) as error:
+    raise CheckpointError(
+      f"{where} is no checkpoint of a hypernetwork ({error!r})"
+    ) from None
+
+
+def _published_config(config):
+  shape = config["max_shape"]
+  if shape[0] != shape[1] or shape[2] != shape[3]:
+    raise CheckpointError(f"max_shape must be [C, C, k, k], not {shape}")
+  if config["decoder"] != "conv":
+    raise CheckpointError(f"decoder {config['decoder']!r} is not supported")
+  return GhnConfig(
+    hypernet=config["hypernet"],
+    virtual_edge=_TRAINED_VIRTUAL_EDGE if config["ve"] else 1,
+    layernorm=bool(config["layernorm"]),
+    weight_norm=bool(config["weight_norm"]),
+    num_classes=config["num_classes"],
+    hid=config["hid"],
+    max_channels=shape[0],
+    max_kernel=shape[2],
+  )
+
+
+def _from_torch(name, value, config):
+  """A tensor of the published layout in ours (see `weight_shapes`)."""
+  value = value.astype(np.float32, copy=False)
+  k, channels = config.max_kernel, config.max_channels
+  try:
+    if name.startswith("decoder.fc.0."):
+      value = value.reshape([4 * config.hid, k, k, *value.shape[1:]])
+      return np.ascontiguousarray(np.moveaxis(value, 0, -1))
+    if name.startswith("decoder.conv.2."):
+      value = value.reshape([channels, channels, -1])
+      value = value.transpose(2, 1, 0)
+      return value[0] if name.endswith("bias") else value
+  except ValueError:
+    raise CheckpointError(
+      f"the weight {name!r} has shape {value.shape}, which does not fit"
+      " max_shape and hid"
+    ) from None
+  if value.ndim == 4:
+    value = value[:, :, 0, 0]
+  return value.T if value.ndim == 2 and "embed" not in name else value
+
+
+def _load_folder(folder):
+  try:
+    config = json.loads((folder / _CONFIG).read_text())
+    config = GhnConfig(**config)
+    ghn = HyperNet(config)
+    checkpoint = tf.train.Checkpoint(ghn=ghn)
+    checkpoint.read(str(folder / _WEIGHTS)).assert_consumed()
+    return ghn
+  except FileNotFoundError:
+    raise CheckpointError(f"{folder} has no {_CONFIG}") from None
+  except CheckpointError as error:
+    raise CheckpointError(f"{folder}: {error}") from None
+  except (
+    ValueError,
+    TypeError,
+    AssertionError,
+    tf.errors.OpError,
+  ) as error:
+    reason = str(error).splitlines()[0] if str(error) else repr(error)
+    raise CheckpointError(f"{folder} is damaged ({reason})") from None

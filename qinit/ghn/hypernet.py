@@ -1,0 +1,292 @@
+"""Graph hypernetworks: NetSpec -> parameters.
+
+GHN-2, GHN-1 and the MLP baseline of Knyazev et al., "Parameter Prediction for
+Unseen Deep Architectures" (2021), are configurations of one class.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from qinit.errors import CheckpointError, SpecError
+from qinit.ghn import decoder, embed, gated_gnn
+from qinit.ghn.decoder import Target
+from qinit.graph.ops import Shape
+from qinit.graph.spec import NetSpec
+from qinit.graph.view import PRIMITIVES, GhnGraph, view
+
+_KERNEL_ROLES = ("kernel", "depthwise_kernel")
+
+
+@dataclasses.dataclass(frozen=True)
+class GhnConfig:
+  """What a checkpoint says about its hypernetwork.
+
+  Attributes:
+    hypernet: "gatedgnn" or "mlp" (no edges).
+    virtual_edge: cut-off of the shortest paths; 1 for direct edges only.
+    layernorm: LayerNorm (epsilon 1e-5) on the node states.
+    weight_norm: normalisation of what is predicted.
+    num_classes: of the networks that it parameterises, at most.
+    hid: width of the node states.
+    max_channels: channels that are decoded; more are repetitions.
+    max_kernel: the largest kernel.
+  """
+
+  hypernet: str = "gatedgnn"
+  virtual_edge: int = 50
+  layernorm: bool = True
+  weight_norm: bool = True
+  num_classes: int = 10
+  hid: int = 32
+  max_channels: int = 64
+  max_kernel: int = 11
+
+  def __post_init__(self):
+    if self.hypernet not in ("gatedgnn", "mlp"):
+      raise CheckpointError(f"unknown hypernetwork {self.hypernet!r}")
+    for name, most in _LIMITS.items():
+      value = getattr(self, name)
+      if type(value) is not int or not 1 <= value <= most:
+        raise CheckpointError(f"{name} must be in 1..{most}, not {value!r}")
+    if self.hid % 4:
+      raise CheckpointError(f"hid must be a multiple of 4, not {self.hid}")
+
+
+_LIMITS = {
+  "virtual_edge": 255,
+  "num_classes": 65536,
+  "hid": 1024,
+  "max_channels": 2048,
+  "max_kernel": 16,
+}
+
+GHN_2 = GhnConfig()
+GHN_1 = GhnConfig(virtual_edge=1, layernorm=False, weight_norm=False)
+MLP = GhnConfig(hypernet="mlp")
+
+
+def weight_shapes(config: GhnConfig) -> dict[str, Shape]:
+  """Shape of each weight, by its name in the published checkpoints and in
+  their order. Matrices are [in, out]; the decoder's are [k, k, hid, 4 hid]
+  and [8 hid, I, O], so that a crop is a slice."""
+  hid, channels = config.hid, config.max_channels
+  k, classes = config.max_kernel, config.num_classes
+  rows = len(embed.spatial_values(k)) + 1, len(embed.channel_values(classes)) + 1
+  shapes = {"ln.weight": (hid,), "ln.bias": (hid,)} if config.layernorm else {}
+  shapes |= {
+    "embed.weight": (len(PRIMITIVES), hid),
+    "shape_enc.embed_spatial.weight": (rows[0], hid // 4),
+    "shape_enc.embed_channel.weight": (rows[1], hid // 4),
+    **_gnn_shapes(config),
+    "decoder.fc.0.weight": (k, k, hid, 4 * hid),
+    "decoder.fc.0.bias": (k, k, 4 * hid),
+    **_linear("decoder.conv.0", 4 * hid, 8 * hid),
+    "decoder.conv.2.weight": (8 * hid, channels, channels),
+    "decoder.conv.2.bias": (channels, channels),
+    **_linear("decoder.class_layer_predictor.1", channels, classes),
+    **_linear("decoder_1d.fc.0", hid, 2 * hid),
+    **_linear("decoder_1d.fc.2", 2 * hid, 2 * channels),
+    **_linear("bias_class.1", channels, classes),
+  }
+  return shapes
+
+
+def initial_weights(config: GhnConfig, seed: int = 0) -> dict[str, np.ndarray]:
+  """Weights before training, drawn as the reference draws them: embeddings
+  N(0, 1), the rest U(+-1 / sqrt(fan_in)), for the GRU U(+-1 / sqrt(hid))."""
+  rng, weights = np.random.default_rng(seed), {}
+  fan_in = config.hid
+  for name, shape in weight_shapes(config).items():
+    if name.startswith("ln."):
+      value = np.full(shape, float(name == "ln.weight"))
+    elif "embed" in name:
+      value = rng.standard_normal(shape)
+    else:
+      if name.endswith("weight") and "gru" not in name:
+        fan_in = _fan_in(name, shape)
+      bound = 1 / math.sqrt(config.hid if "gru" in name else fan_in)
+      value = rng.uniform(-bound, bound, shape)
+    weights[name] = value.astype(np.float32)
+  return weights
+
+
+class HyperNet(tf.Module):
+  """A hypernetwork with its weights as `tf.Variable`s.
+
+  Attributes:
+    config: GhnConfig.
+    weights: variables by name, in the order of `weight_shapes`.
+
+  Raises:
+    CheckpointError: if a weight is missing, unknown or of another shape.
+  """
+
+  def __init__(self, config: GhnConfig, weights: dict | None = None):
+    super().__init__(name="ghn")
+    weights = initial_weights(config) if weights is None else weights
+    _check_weights(config, weights)
+    self.config = config
+    self.weights = {
+      name: tf.Variable(weights[name], name=name)
+      for name in weight_shapes(config)
+    }
+
+  def predict(self, spec: NetSpec) -> dict[str, tf.Tensor]:
+    """All trainable parameters of `spec` by "node/role"; differentiable in
+    the variables.
+
+    Raises:
+      SpecError: for a network that the hypernetwork cannot parameterise.
+    """
+    return self.predict_batch([spec])[0]
+
+  def predict_batch(self, specs: list[NetSpec]) -> list[dict]:
+    """`predict` for a meta-batch: one message passing for all networks."""
+    graphs = [self.view(spec) for spec in specs]
+    return self.decode(specs, graphs, self.embed(graphs))
+
+  def view(self, spec: NetSpec) -> GhnGraph:
+    """The graph of `spec` with this hypernetwork's virtual edges; raises
+    SpecError if it cannot parameterise the network."""
+    graph = view(spec, self.config.virtual_edge)
+    _check_graph(self.config, spec, graph)
+    return graph
+
+  def embed(self, graphs: list[GhnGraph]) -> tf.Tensor:
+    """Node states [N, hid] after message passing and LayerNorm, the nodes of
+    all graphs one after the other."""
+    primitive = np.concatenate([g.primitive for g in graphs])
+    shapes = np.concatenate([g.shape for g in graphs])
+    indices = embed.shape_indices(
+      shapes, self.config.num_classes, self.config.max_kernel
+    )
+    weights = self.weights
+    x = embed.node_features(weights, primitive, indices)
+    if self.config.hypernet == "mlp":
+      x = gated_gnn.node_states(weights, x)
+    else:
+      x = gated_gnn.propagate(weights, x, graphs)
+    if self.config.layernorm:
+      x = _layer_norm(x, weights["ln.weight"], weights["ln.bias"])
+    return x
+
+  def decode(self, specs, graphs, states: tf.Tensor) -> list[dict]:
+    """Parameters of each network from the node states of all."""
+    plan = _Plan(specs, graphs)
+    norm, weights = self.config.weight_norm, self.weights
+    params = [{} for _ in specs]
+    tensors = decoder.kernels(weights, states, plan.targets, norm)
+    for (b, key), tensor in zip(plan.owners, tensors, strict=True):
+      params[b][key] = tensor
+    gamma, beta = decoder.vectors(weights, states, norm)
+    for (gain, channels), places in plan.vectors.items():
+      rows = tf.gather(gamma if gain else beta, [row for _, _, row in places])
+      tensors = decoder.spread(rows, channels)
+      for (b, key, _), tensor in zip(places, tensors, strict=True):
+        params[b][key] = tensor
+    for b, (kernel, target, bias, row) in enumerate(plan.heads):
+      params[b][kernel] = decoder.class_kernel(weights, states, target, norm)
+      classes = target.node_shape[0]
+      params[b][bias] = decoder.class_bias(weights, states[row], norm)[:classes]
+    return [
+      {key: own[key] for keys in graph.keys for key in keys}
+      for own, graph in zip(params, graphs, strict=True)
+    ]
+
+
+class _Plan:
+  """Who is decoded from which row: kernels, vectors by (gamma?, channels),
+  and for each network its head."""
+
+  def __init__(self, specs, graphs):
+    self.targets, self.owners, self.vectors, self.heads = [], [], {}, []
+    first = 0
+    for b, (spec, graph) in enumerate(zip(specs, graphs, strict=True)):
+      shapes = spec.param_specs()
+      node_shapes = graph.shape.tolist()
+      for v, keys in enumerate(graph.keys[:-2]):
+        for key in keys:
+          self._add(b, first + v, key, node_shapes[v], shapes[key].shape)
+      (kernel,), (bias,) = graph.keys[-2:]
+      last = first + len(graph) - 1
+      shape = shapes[kernel].shape
+      target = Target(last - 1, tuple(node_shapes[-2]), shape)
+      self.heads.append((kernel, target, bias, last))
+      first += len(graph)
+
+  def _add(self, b, row, key, node_shape, shape):
+    role = key.rsplit("/", 1)[1]
+    if role in _KERNEL_ROLES:
+      self.targets.append(Target(row, tuple(node_shape), shape))
+      self.owners.append((b, key))
+    else:
+      group = (role == "gamma", shape[0])
+      self.vectors.setdefault(group, []).append((b, key, row))
+
+
+def _check_graph(config, spec, graph):
+  last = graph.names[-1]
+  if graph.keys[-2:] != ((f"{last}/kernel",), (f"{last}/bias",)):
+    raise SpecError(f"the last node must be a dense layer, not {last!r}")
+  classes = int(graph.shape[-2, 0])
+  if classes > config.num_classes:
+    raise SpecError(
+      f"node {last!r} has {classes} classes, the hypernetwork knows"
+      f" {config.num_classes}"
+    )
+  large = graph.shape[:, 2:].max(1) > config.max_kernel
+  if large.any():
+    raise SpecError(
+      f"node {graph.names[int(large.argmax())]!r} has a kernel larger than the"
+      f" decoder's {config.max_kernel}x{config.max_kernel}"
+    )
+
+
+def _check_weights(config, weights):
+  shapes = weight_shapes(config)
+  for name in weights:
+    if name not in shapes:
+      raise CheckpointError(f"the hypernetwork has no weight {name!r}")
+  for name, shape in shapes.items():
+    if name not in weights:
+      raise CheckpointError(f"the weight {name!r} is missing")
+    found = tuple(weights[name].shape)
+    if found != shape:
+      raise CheckpointError(
+        f"the weight {name!r} has shape {found} instead of {shape}"
+      )
+
+
+def _layer_norm(x, scale, offset, epsilon=1e-5):
+  mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+  return (x - mean) * tf.math.rsqrt(variance + epsilon) * scale + offset
+
+
+def _linear(name, inputs, outputs):
+  return {f"{name}.weight": (inputs, outputs), f"{name}.bias": (outputs,)}
+
+
+def _gnn_shapes(config):
+  hid = config.hid
+  if config.hypernet == "mlp":
+    return _linear("gnn.fc.0", hid, hid) | _linear("gnn.fc.2", hid, hid)
+  names = ["gnn.mlp.fc"] + ["gnn.mlp_ve.fc"] * (config.virtual_edge > 1)
+  inner = hid // len(names)
+  shapes = {}
+  for name in names:
+    shapes |= _linear(f"{name}.0", hid, inner)
+    shapes |= _linear(f"{name}.2", inner, hid)
+  gates = 3 * hid
+  return shapes | {
+    "gnn.gru.weight_ih": (hid, gates),
+    "gnn.gru.weight_hh": (hid, gates),
+    "gnn.gru.bias_ih": (gates,),
+    "gnn.gru.bias_hh": (gates,),
+  }
+
+
+def _fan_in(name, shape):
+  return shape[2] if name == "decoder.fc.0.weight" else shape[0]
