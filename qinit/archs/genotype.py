@@ -80,7 +80,7 @@ class NetConfig:
     C: width of the first cells.
     C_mult: factor on the width at each reduction.
     ks: kernel of the stem.
-    stem_type: 0, one convolution, or 1, three at half resolution.
+    stem_type: 0, one convolution, or 1, three, the last at stride 2.
     stem_pool: max-pooling behind stem 0.
     norm: "bn", or None for a network without BatchNorm.
     preproc: 1x1 convolutions in front of each cell.
@@ -239,7 +239,7 @@ def _stem(net):
 def _stem_1(net, width, ks):
   if width < 2:
     raise SpecError("stem_type 1 needs C of at least 2")
-  x = net.norm("stem0.1", net.conv("stem0.0", INPUT, width // 2, ks, 2))
+  x = net.norm("stem0.1", net.conv("stem0.0", INPUT, width // 2, ks))
   x = net.conv("stem0.3", net.relu("stem0.2", x), width, 3)
   s0 = net.norm("stem0.4", x)
   x = net.conv("stem1.1", net.relu("stem1.0", s0), width, 3, 2)

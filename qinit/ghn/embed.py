@@ -44,7 +44,9 @@ def shape_indices(
 
 def node_features(weights: dict, primitive, indices) -> tf.Tensor:
   """x0 [N, hid] from primitive ids [N] and table rows [N, 4]."""
-  channels = tf.gather(weights["shape_enc.embed_channel.weight"], indices[:, :2])
+  channels = tf.gather(
+    weights["shape_enc.embed_channel.weight"], indices[:, :2]
+  )
   spatial = tf.gather(weights["shape_enc.embed_spatial.weight"], indices[:, 2:])
   kinds = tf.gather(weights["embed.weight"], primitive)
   sizes = tf.concat([channels, spatial], 1)

@@ -208,7 +208,7 @@ def _solve(x, distance, steps, cell):
 
 @tf.function(jit_compile=True, autograph=False)
 def _solve_gradient(x, h, upstream, distance, steps, cell):
-  mlps, (batch, _, hid) = cell["out"].shape[0], x.shape
+  mlps, hid = cell["out"].shape[0], x.shape[-1]
   edges = _edge_weights(distance, mlps)
   heard = _by_step(tf.linalg.matrix_transpose(edges))
 

@@ -74,7 +74,10 @@ def weight_shapes(config: GhnConfig) -> dict[str, Shape]:
   and [8 hid, I, O], so that a crop is a slice."""
   hid, channels = config.hid, config.max_channels
   k, classes = config.max_kernel, config.num_classes
-  rows = len(embed.spatial_values(k)) + 1, len(embed.channel_values(classes)) + 1
+  rows = (
+    len(embed.spatial_values(k)) + 1,
+    len(embed.channel_values(classes)) + 1,
+  )
   shapes = {"ln.weight": (hid,), "ln.bias": (hid,)} if config.layernorm else {}
   shapes |= {
     "embed.weight": (len(PRIMITIVES), hid),
