@@ -29,17 +29,16 @@ class ExportError(QinitError):
   """A network that cannot be written in the form asked for."""
 
 
-def one_of(what: str, value: str, allowed) -> str:
-  """Returns `value` if it is in `allowed`, else raises with near names."""
+def one_of(what: str, value: str, allowed, error=QinitError) -> str:
+  """Returns `value` if it is in `allowed`, else raises `error`, which names
+  those near it."""
   import difflib
 
   allowed = list(allowed)
   if value in allowed:
     return value
   near = difflib.get_close_matches(str(value), allowed, n=3, cutoff=0.4)
-  hint = (
-    f"did you mean {' or '.join(near)}"
-    if near
-    else "choose from " + (", ".join(allowed))
-  )
-  raise QinitError(f"unknown {what} {value!r}: {hint}?")
+  hint = f"did you mean {' or '.join(near)}?"
+  if not near:
+    hint = f"choose from {', '.join(allowed)}"
+  raise error(f"unknown {what} {value!r}: {hint}")

@@ -1,7 +1,7 @@
 """The TensorFlow arithmetic behind the op table.
 
 Only what TensorFlow gets wrong or lacks is here: symmetric padding at stride
-2 (TF's SAME pads asymmetrically), dilated depthwise convolution (TF's forward
+2 (TF's SAME pads asymmetrically), dilated convolution (of depthwise, TF's forward
 is wrong with a stride and its gradient is wrong on a CPU) and strided pooling
 aligned as in PyTorch.
 """
@@ -11,15 +11,17 @@ import tensorflow as tf
 
 def conv2d(x, kernel, strides, dilation, padding):
   """Convolution of `x` [B, H, W, C] with `kernel` [kh, kw, C, O]."""
-  pad = _padding(kernel.shape[:2], strides, dilation, padding)
-  return tf.nn.conv2d(x, kernel, strides, pad, dilations=dilation)
+  if dilation > 1:
+    kernel = dilate_kernel(kernel, dilation)
+  pad = _padding(kernel.shape[:2], strides, padding)
+  return tf.nn.conv2d(x, kernel, strides, pad)
 
 
 def depthwise_conv2d(x, kernel, strides, dilation, padding):
   """Depthwise convolution of `x` [B, H, W, C], `kernel` [kh, kw, C, 1]."""
   if dilation > 1:
     kernel = dilate_kernel(kernel, dilation)
-  pad = _padding(kernel.shape[:2], strides, 1, padding)
+  pad = _padding(kernel.shape[:2], strides, padding)
   explicit = [] if isinstance(pad, str) else [n for axis in pad for n in axis]
   return tf.raw_ops.DepthwiseConv2dNative(
     input=x,
@@ -33,7 +35,8 @@ def depthwise_conv2d(x, kernel, strides, dilation, padding):
 def dilate_kernel(kernel, dilation):
   """Writes `dilation - 1` zeros between the taps of a kernel [k, k, C, M].
 
-  The native dilated op has a silently wrong gradient on a CPU.
+  On a CPU the native dilated depthwise op has a silently wrong gradient, the
+  native dilated convolution none at all (without oneDNN, or padded explicitly).
   """
   kh, kw, c, m = kernel.shape
   taps = tf.reshape(kernel, [kh, 1, kw, 1, c, m])
@@ -60,6 +63,8 @@ def batch_norm(x, gamma, beta, mean=None, variance=None, epsilon=1e-3):
 
   Without `mean` the statistics are those of the batch (biased variance).
   """
+  if mean is None and len(x.shape) != 4:  # the fused op takes images only
+    mean, variance = tf.nn.moments(x, list(range(len(x.shape) - 1)))
   if mean is None:
     return tf.compat.v1.nn.fused_batch_norm(
       x, gamma, beta, epsilon=epsilon, is_training=True
@@ -67,10 +72,10 @@ def batch_norm(x, gamma, beta, mean=None, variance=None, epsilon=1e-3):
   return tf.nn.batch_normalization(x, mean, variance, beta, gamma, epsilon)
 
 
-def _padding(kernel_size, strides, dilation, padding):
+def _padding(kernel_size, strides, padding):
   if padding == "same" or tuple(strides) == (1, 1):
     return "SAME"
-  pads = [dilation * (k - 1) // 2 for k in kernel_size]
+  pads = [k // 2 for k in kernel_size]
   return [[0, 0], [pads[0]] * 2, [pads[1]] * 2, [0, 0]]
 
 

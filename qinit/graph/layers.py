@@ -9,18 +9,27 @@ _PACKAGE = "qinit"
 
 
 @tf_keras.utils.register_keras_serializable(_PACKAGE)
-class SymmetricConv2D(tf_keras.layers.Conv2D):
-  """Conv2D with PyTorch's symmetric padding at stride 2."""
+class ExactConv2D(tf_keras.layers.Conv2D):
+  """Conv2D for symmetric padding and for dilation (`taps`) at any stride."""
+
+  def __init__(self, *args, table_padding="symmetric", taps=1, **kwargs):
+    super().__init__(*args, **kwargs)
+    self.table_padding = table_padding
+    self.taps = taps
 
   def convolution_op(self, inputs, kernel):
     return kernels.conv2d(
-      inputs, kernel, self.strides, self.dilation_rate[0], "symmetric"
+      inputs, kernel, self.strides, self.taps, self.table_padding
     )
 
   def compute_output_shape(self, input_shape):
     sizes = zip(input_shape[1:3], self.strides, strict=True)
     size = [-(-n // stride) for n, stride in sizes]
     return tf.TensorShape([input_shape[0], *size, self.filters])
+
+  def get_config(self):
+    own = {"table_padding": self.table_padding, "taps": self.taps}
+    return {**super().get_config(), **own}
 
 
 @tf_keras.utils.register_keras_serializable(_PACKAGE)

@@ -106,16 +106,19 @@ class Conv(_Window):
 
     from qinit.graph import layers
 
-    native = self.padding == "same" or self.strides == (1, 1)
-    cls = tf_keras.layers.Conv2D if native else layers.SymmetricConv2D
-    return cls(
+    common = {"padding": "same", "use_bias": self.use_bias, "name": name}
+    same = self.padding == "same" or self.strides == (1, 1)
+    if same and self.dilation == 1:
+      return tf_keras.layers.Conv2D(
+        self.filters, self.kernel_size, self.strides, **common
+      )
+    return layers.ExactConv2D(
       self.filters,
       self.kernel_size,
       self.strides,
-      "same",
-      dilation_rate=self.dilation,
-      use_bias=self.use_bias,
-      name=name,
+      table_padding=self.padding,
+      taps=self.dilation,
+      **common,
     )
 
   def apply(self, params, x, training=False, seed=None):
@@ -457,7 +460,9 @@ class Zero(Op):
   def apply(self, params, x, training=False, seed=None):
     import tensorflow as tf
 
-    return tf.zeros([*tf.unstack(tf.shape(x)[:3]), self.channels], x.dtype)
+    y = tf.zeros([*tf.unstack(tf.shape(x)[:3]), self.channels], x.dtype)
+    y.set_shape([*x.shape[:3], self.channels])  # tf.shape forgets it
+    return y
 
 
 TABLE = {
@@ -507,7 +512,7 @@ def _checked(op, field, value):
   if field.name in _CHOICES:
     if not isinstance(value, str):
       raise SpecError(f"{where} must be a name, not {value!r}")
-    return one_of(where, value, _CHOICES[field.name])
+    return one_of(where, value, _CHOICES[field.name], SpecError)
   if field.type is bool:
     if not isinstance(value, bool):
       raise SpecError(f"{where} must be true or false, not {value!r}")
