@@ -49,6 +49,9 @@ def fold_spec(spec: NetSpec) -> NetSpec:
       op = dataclasses.replace(op, use_bias=True)
     inputs = tuple(renamed.get(i, i) for i in node.inputs)
     nodes.append(dataclasses.replace(node, op=op, inputs=inputs))
+  # Where the last BatchNorm went, dead branches must not become the output.
+  output = renamed.get(spec.output, spec.output)
+  nodes.sort(key=lambda node: node.name == output)
   return NetSpec(spec.input_shape, tuple(nodes))
 
 

@@ -179,9 +179,10 @@ def from_dict(data: dict) -> NetSpec:
 def from_json(text: str) -> NetSpec:
   """Reads a network from its JSON text; raises SpecError."""
   try:
-    return from_dict(json.loads(text))
-  except (json.JSONDecodeError, RecursionError) as error:
+    data = json.loads(text)
+  except (ValueError, RecursionError) as error:
     raise SpecError(f"not JSON: {error}") from None
+  return from_dict(data)
 
 
 def _node(data) -> Node:
