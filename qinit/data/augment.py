@@ -56,7 +56,9 @@ def _transforms(augmentation, noise, size):
   angle = noise[:, 0] * math.radians(augmentation.rotation)
   zoom = 1.0 + noise[:, 1:2] * augmentation.zoom
   shift = noise[:, 2:4] * augmentation.shift * size
-  flip = tf.sign(noise[:, 4:6]) if augmentation.flips else tf.ones([1, 2])
+  flip = tf.ones([1, 2])
+  if augmentation.flips:  # not tf.sign: it is 0 at 0
+    flip = tf.where(noise[:, 4:6] < 0.0, -1.0, 1.0)
   rows = tf.stack([tf.cos(angle), -tf.sin(angle)], 1) * zoom * flip[:, :1]
   columns = tf.stack([tf.sin(angle), tf.cos(angle)], 1) * zoom * flip[:, 1:]
   centre = (size[::-1] - 1.0) / 2.0
