@@ -1,5 +1,7 @@
 """Everything that is made from rows: of a run folder, and RESULTS.md."""
 
+import contextlib
+import dataclasses
 import os
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from qinit.report.document import (
   to_markdown,
 )
 from qinit.report.html import to_html
-from qinit.report.sections import SECTIONS, init_study
+from qinit.report.sections import SECTIONS
 from qinit.stats.distribution import read_distributions
 from qinit.stats.layerwise import read_csv
 
@@ -34,14 +36,15 @@ def rebuild(folder: str | os.PathLike) -> list[str]:
   """
   folder = Path(folder)
   study = sources.from_run(folder)
+  blocks = _sections(study)
+  if not blocks:
+    raise RunError(f"{folder} holds rows of no kind that has a report")
   write_results_csv(folder, study.records)
-  blocks = init_study(study)
   pictures = _draw(blocks, folder / "figures")
   page = to_html(f"qinit: {folder.resolve().name}", blocks, pictures)
   write_text(folder / "report.html", page)
-  damaged = " ".join(study.complaints)
   for cell in sorted((folder / "cells").glob("*")):
-    if str(cell) + os.sep not in damaged:
+    with contextlib.suppress(RunError):  # already among the complaints
       draw_cell(cell)
   return list(study.complaints)
 
@@ -54,28 +57,48 @@ def write_results_csv(folder: str | os.PathLike, records) -> None:
 
 def draw_cell(folder: str | os.PathLike) -> None:
   """Draws what `layerwise.csv` and `distributions.npz` of one cell hold into
-  its `figures`.
+  its `figures`, unless the pictures there are newer.
 
   Raises:
     RunError: if one of the two is damaged.
   """
   folder = Path(folder)
-  cell = sources.cell_of(folder)
-  if cell is None:
+  if not (cell := sources.cell_of(folder)):
     return
   arch, init, seed = cell
   title = f"{grid.row_name(arch, init)}, seed {seed}"
-  drawn = {}
-  if (path := folder / "layerwise.csv").exists():
-    rows = read_csv(path)
-    drawn["layers"] = figures.layerwise({init: rows}, title)
-    drawn["range_and_precision"] = figures.range_and_precision(rows, title)
-  if (path := folder / "distributions.npz").exists():
-    found = read_distributions(path)
-    drawn["distributions"] = figures.distributions(found, title)
-  for name, figure in drawn.items():
-    (folder / "figures").mkdir(exist_ok=True)
-    style.save(figure, folder / "figures" / f"{name}.png")
+  for source, read, pictures in _CELL_FIGURES:
+    for name, draw in pictures.items():
+      picture = folder / "figures" / f"{name}.png"
+      if _is_stale(picture, folder / source):
+        picture.parent.mkdir(exist_ok=True)
+        style.save(draw(init, read(folder / source), title), picture)
+
+
+# A file of a cell, how to read it, and the figures made of its contents.
+_CELL_FIGURES = (
+  (
+    "layerwise.csv",
+    read_csv,
+    {
+      "layers": lambda init, rows, title: figures.layerwise(
+        {init: rows}, title
+      ),
+      "range_and_precision": lambda _, rows, title: figures.range_and_precision(
+        rows, title
+      ),
+    },
+  ),
+  (
+    "distributions.npz",
+    read_distributions,
+    {
+      "distributions": lambda _, found, title: figures.distributions(
+        found, title
+      )
+    },
+  ),
+)
 
 
 def results(
@@ -99,11 +122,10 @@ def document(results_dir: str | os.PathLike) -> tuple[list[Block], list[str]]:
   """The blocks of RESULTS.md, a pure function of the committed files, and the
   complaints. Nothing is drawn."""
   blocks, complaints = [], []
-  for kind, section in SECTIONS:
+  for kind, _ in SECTIONS:
     study = sources.from_results(Path(results_dir) / kind)
     complaints += study.complaints
-    if study.records:
-      blocks += section(study)
+    blocks += _sections(study)
   if not blocks:
     raise RunError(f"{results_dir} holds no rows: expected KIND/*.jsonl there")
   return [*_opening(), *blocks], complaints
@@ -123,6 +145,23 @@ def _opening():
   yield Paragraph(
     f"Made from the committed rows by `{_COMMAND}`; not to be edited by hand."
   )
+
+
+def _sections(study):
+  blocks = []
+  for kind, section in SECTIONS:
+    records = tuple(r for r in study.records if r.kind == kind)
+    if records:
+      blocks += section(dataclasses.replace(study, records=records))
+  return blocks
+
+
+def _is_stale(picture, source):
+  """True if there is a source and no picture that is newer."""
+  if not source.exists():
+    return False
+  newest = source.stat().st_mtime_ns
+  return not picture.exists() or picture.stat().st_mtime_ns < newest
 
 
 def _draw(blocks, folder):

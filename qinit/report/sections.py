@@ -7,12 +7,14 @@ from qinit.archs.zoo import ARCHS
 from qinit.report import dotplot, figures, grid, tables
 from qinit.report.departures import departures
 from qinit.report.document import (
+  MISSING,
   Block,
   Bullets,
   Figure,
   Heading,
   Paragraph,
   Table,
+  number,
 )
 from qinit.report.evidence import Evidence
 from qinit.report.findings import findings_table
@@ -21,6 +23,8 @@ from qinit.report.sources import Study
 
 # The paper's Fig. 6.
 _FIGURE_6 = ("mbnetv2_bn", "he_uniform")
+# More lines than this cannot be followed through one plot.
+_MOST_COLOURS = 6
 
 
 def init_study(study: Study) -> list[Block]:
@@ -76,27 +80,37 @@ def _part(study, settings, prefix):
 
 
 def _facts(study, settings):
+  """The settings, then where and how long."""
+  records = study.records
+  minutes = [m for r in records if (m := _minutes(r)) is not None]
   rows = [(name.replace("_", " "), str(v)) for name, v in settings.items()]
-  metrics = [r.metrics for r in study.records]
-  seconds = [r.env.get("seconds", 0) for r in study.records]
   rows += [
-    ("cells", str(len(study.records))),
-    ("seeds", _distinct(r.cell.get("seed") for r in study.records)),
-    ("epochs trained", _distinct(m.get("epochs") for m in metrics)),
-    ("minutes per cell (median)", f"{statistics.median(seconds) / 60:.1f}"),
-    ("hours in all", f"{sum(seconds) / 3600:.1f}"),
-    ("hardware", _distinct(_hardware(r.env) for r in study.records)),
-    ("versions", _distinct(_versions(r.env) for r in study.records)),
-    ("commit", _distinct(r.env.get("commit") for r in study.records)),
+    ("cells", str(len(records))),
+    ("seeds", _distinct(r.cell.get("seed") for r in records)),
+    ("epochs trained", _distinct(r.metrics.get("epochs") for r in records)),
+    ("minutes a cell, median", number(_median(minutes), 1)),
+    ("hours in all", number(sum(minutes) / 60, 1)),
+    ("hardware", _distinct(_hardware(r.env) for r in records)),
+    ("versions", _distinct(_versions(r.env) for r in records)),
+    ("commit", _distinct(r.env.get("commit") for r in records)),
   ]
-  return Table(("Setting", "Value"), tuple(sorted(rows)), text_columns=2)
+  return Table(("Setting", "Value"), tuple(rows), text_columns=2)
+
+
+def _minutes(record):
+  seconds = record.env.get("seconds")
+  return record.metrics.get("minutes", seconds and seconds / 60)
+
+
+def _median(values):
+  return statistics.median(values) if values else None
 
 
 def _distinct(values):
   found = {v for v in values if v is not None}
   numbers = all(isinstance(v, int | float) for v in found)
   ordered = sorted(found) if numbers else sorted(found, key=str)
-  return "; ".join(str(v) for v in ordered)
+  return "; ".join(str(v) for v in ordered) or MISSING
 
 
 def _hardware(env):
@@ -129,18 +143,22 @@ def _layerwise(study, groups, prefix):
   )
   worst = dict.fromkeys([_FIGURE_6])
   for arch in dict.fromkeys(g.arch for g in groups):
-    runs = first_runs(study, arch)
+    runs = _first_runs(study, arch)
     if runs:
       ranked = _by_decrease(groups, arch, runs)
       worst |= dict.fromkeys((arch, init) for init in ranked[-1:])
       yield _overlay(arch, runs, _notable(ranked), prefix)
   for arch, init in worst:
     yield from _one_cell(study, arch, init, prefix)
-  yield Heading("The weakest layer of every cell", 3)
-  yield tables.weakest_layer_table(study.layers)
+  yield Heading("Where most was lost", 3)
+  ordered = sorted(study.layers, key=grid.cell_order)
+  archs = dict.fromkeys(cell[0] for cell in ordered)
+  yield tables.weakest_layer_table(
+    {arch: _first_runs(study, arch) for arch in archs}
+  )
 
 
-def first_runs(study: Study, arch: str) -> dict:
+def _first_runs(study: Study, arch: str) -> dict:
   """Layerwise rows by initialiser, of the smallest seed there is."""
   cells = sorted((c for c in study.layers if c[0] == arch), key=grid.cell_order)
   runs = {}
@@ -160,6 +178,8 @@ def _by_decrease(groups, arch, runs):
 
 
 def _notable(ranked):
+  if len(ranked) <= _MOST_COLOURS:
+    return ranked or None
   chosen = {*ranked[:2], *ranked[-2:], "glorot_uniform"}
   return [init for init in ranked if init in chosen]
 
@@ -174,7 +194,7 @@ def _overlay(arch, runs, bright, prefix):
 
 
 def _one_cell(study, arch, init, prefix):
-  rows = first_runs(study, arch).get(init)
+  rows = _first_runs(study, arch).get(init)
   if not rows:
     return
   name = grid.row_name(arch, init)

@@ -4,17 +4,20 @@ which colour-blind readers can tell apart."""
 
 import dataclasses
 import functools
+import io
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+from PIL import Image
 
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 VERMILION, PURPLE, ORANGE = "#D55E00", "#CC79A7", "#E69F00"
 BLACK, GREY, PALE = "#222222", "#777777", "#C9C9C9"
 
-_DPI = 130
+_DPI = 120
 _MARKS = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ("-", "v"))
 _FAMILIES = (
   (BLUE, ("rand_uni_small", "rand_uni_med", "rand_uni_large")),
@@ -63,9 +66,16 @@ RC = {
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
-  """Writes a PNG whose bytes depend on nothing but the figure."""
+  """Writes a PNG, whole or not at all, whose bytes depend on nothing but the
+  figure. A palette makes it a third as large: the files are committed."""
+  raw = io.BytesIO()
   with matplotlib.rc_context(RC):
-    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+    figure.savefig(raw, dpi=_DPI, metadata={"Software": None})
+  path = Path(path)
+  partial = path.with_name(path.name + ".partial")
+  picture = Image.open(raw).convert("RGB").quantize(256)
+  picture.save(partial, format="png", optimize=True)
+  os.replace(partial, path)
 
 
 def drawing(draw: Callable) -> Callable:

@@ -8,7 +8,7 @@ from qinit.record import Record
 from qinit.report import grid
 from qinit.report.document import MISSING, Table, number
 from qinit.report.grid import Group
-from qinit.stats.layerwise import LayerRow, worst_layer
+from qinit.stats.layerwise import KINDS, LayerRow, worst_layer
 
 Layers = dict[tuple[str, str, int], list[LayerRow]]
 
@@ -76,21 +76,28 @@ def summary_table(records: Iterable[Record]) -> Table:
   )
 
 
-def weakest_layer_table(layers: Layers) -> Table:
-  """A row per cell: the layer of the lowest SQNR, weights and activations,
-  which is where to look first for what quantisation lost."""
-  keys = sorted(layers, key=grid.cell_order)
+def weakest_layer_table(runs: dict[str, dict[str, list[LayerRow]]]) -> Table:
+  """A row per architecture and initialiser: the layer of the lowest SQNR,
+  weights and activations, which is where to look for what was lost.
+
+  Args:
+    runs: layerwise rows by initialiser, by architecture.
+  """
+  cells = (
+    (arch, init, rows)
+    for arch, inits in runs.items()
+    for init, rows in inits.items()
+  )
   return Table(
     headers=(
       "Network",
-      "Seed",
       "Weakest weights",
       "Weakest activations",
       "SQNR weights (dB)",
       "SQNR activations (dB)",
     ),
-    rows=tuple(_weakest(key, layers[key]) for key in keys),
-    text_columns=4,
+    rows=tuple(_weakest(*cell) for cell in cells),
+    text_columns=3,
   )
 
 
@@ -123,12 +130,10 @@ def _over(average, members, metric):
   return number(average(values) if values else None, 2)
 
 
-def _weakest(key, rows):
-  arch, init, seed = key
-  weight, activation = (worst_layer(rows, k) for k in ("weight", "activation"))
+def _weakest(arch, init, rows):
+  weight, activation = (worst_layer(rows, k) for k in KINDS)
   return (
     grid.row_name(arch, init),
-    str(seed),
     weight.name if weight else MISSING,
     activation.name if activation else MISSING,
     number(weight and weight.sqnr_db, 1),
