@@ -6,12 +6,10 @@ from ai_edge_litert import schema_py_generated as schema
 from qinit.export.flatbuffer import ModelBuilder
 from qinit.graph import ops
 from qinit.graph.spec import INPUT
-from qinit.quant.affine import Affine
 from qinit.quant.placement import Group
 from qinit.quant.quantized import QuantizedNetwork
 
 _CODE = schema.BuiltinOperator
-_TOP = 255
 
 
 class Lowering:
@@ -140,14 +138,13 @@ class Lowering:
   def _zero(self, group):
     affine = self.network.affines[group.name]
     shape = (self.batch_size, *self.shapes[group.name])
-    zeros = np.full(shape, file_zero_point(affine), np.uint8)
-    self.model.constant(
-      group.name, zeros, affine.scale, file_zero_point(affine)
-    )
+    zero_point = affine.stored_zero_point
+    zeros = np.full(shape, zero_point, np.uint8)
+    self.model.constant(group.name, zeros, affine.scale, zero_point)
 
   def _maximum(self, group, raw, affine):
-    lowest = np.array(_TOP - affine.levels, np.uint8)
-    zero_point = file_zero_point(affine)
+    zero_point = affine.stored_zero_point
+    lowest = np.array(zero_point - affine.zero_point, np.uint8)
     least = self.model.constant(
       f"{group.name}.least", lowest, affine.scale, zero_point
     )
@@ -186,18 +183,13 @@ class Lowering:
   def _activation(self, name, quantized_as, shape):
     affine = self.network.affines[quantized_as]
     shape = (self.batch_size, *shape)
-    zero_point = file_zero_point(affine)
+    zero_point = affine.stored_zero_point
     return self.model.tensor(name, shape, affine.scale, zero_point)
 
   def _shape(self, group, what, values):
     return self.model.constant(
       f"{group.name}.{what}", np.array(values, np.int32)
     )
-
-
-def file_zero_point(affine: Affine) -> int:
-  """Z' in the file, where codes of n < 8 bits lie at the top of the byte."""
-  return affine.zero_point + _TOP - affine.levels
 
 
 def _activation(group):

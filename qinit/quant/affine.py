@@ -58,6 +58,11 @@ class Affine:
     """The nudged range: the values of the codes 0 and 2^n - 1."""
     return self.dequantize(0), self.dequantize(self.levels)
 
+  @property
+  def stored_zero_point(self) -> int:
+    """Z in a file, where codes of n < 8 bits lie at the top of the byte."""
+    return self.zero_point + 255 - self.levels
+
   def quantize(self, x) -> np.ndarray:
     """Codes of an array, any shape: Q = clip(round(x / s) + Z, 0, 2^n - 1).
 

@@ -42,7 +42,8 @@ def _linear(group, network):
   even."""
   weights, x = network.weights[group.name], network.affines[group.inputs[0]]
   kernel = weights.codes.astype(np.float32) - weights.affine.zero_point
-  multiplier = network.multiplier(group)
+  # Captured, for Grappler multiplies a kernel by a constant that follows.
+  multiplier = tf.constant(network.multiplier(group))
   accumulate = _accumulator(group, kernel, weights.bias, x)
   affine = network.affines[group.name]
 
@@ -62,15 +63,13 @@ def _accumulator(group, kernel, bias, x):
     params = {role: tf.constant(kernel), "bias": tf.cast(bias, tf.float32)}
     return group.op.apply(params, x)
 
-  if (
-    _reach(kernel, largest, depthwise) + np.abs(bias, dtype=np.float64).max()
-    < _EXACT
-  ):
+  largest_bias = np.abs(bias, dtype=np.float64).max()
+  if _reach(kernel, largest, depthwise) + largest_bias < _EXACT:
     return lambda x: products(x, kernel, bias)
   parts = _parts(kernel, largest, depthwise)
 
   def accumulate(x):
-    total = bias
+    total = tf.constant(bias)
     for part in parts:
       y = products(x[..., part], kernel[..., part, :], np.zeros_like(bias))
       total += tf.cast(y, tf.int32)
@@ -115,11 +114,15 @@ def _add(a: Affine, b: Affine, y: Affine, relu):
 
 
 def _mean(x: Affine, y: Affine):
+  """Float32 on the sum of the stored codes, ties to even after adding Z."""
+  z_x, z_y = np.float32(x.stored_zero_point), np.float32(y.stored_zero_point)
+
   def run(values):
-    pixels = values.shape[1] * values.shape[2]
-    multiplier = x.scale / y.scale / np.float32(pixels)
-    total = tf.reduce_sum(values, [1, 2])
-    return clamp(tf.round(total * multiplier), y)
+    pixels = np.float32(values.shape[1] * values.shape[2])
+    multiplier = x.scale / y.scale * (np.float32(1) / pixels)
+    offset = z_y - z_x * pixels * multiplier
+    total = tf.reduce_sum(values, [1, 2]) + z_x * pixels
+    return clamp(tf.round(total * multiplier + offset) - z_y, y)
 
   return run
 
