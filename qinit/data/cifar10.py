@@ -1,5 +1,8 @@
 """CIFAR-10 through tensorflow-datasets."""
 
+import socket
+import urllib.request
+
 import numpy as np
 
 from qinit.data.augment import Augmentation
@@ -7,6 +10,7 @@ from qinit.data.dataset import Dataset, check_count
 from qinit.errors import DataError
 
 _SIZES = {"train": 50_000, "test": 10_000}
+_HOST = "www.cs.toronto.edu"
 
 
 def dataset(data_dir: str | None = None) -> Dataset:
@@ -48,6 +52,7 @@ def _prepared(data_dir):
   try:
     builder = tfds.builder("cifar10", data_dir=data_dir)
     if not builder.is_prepared():
+      _require_network()
       builder.download_and_prepare()
     return builder
   except Exception as error:  # no network, no permission, damaged metadata
@@ -57,6 +62,12 @@ def _prepared(data_dir):
       " cifar10 folder there and name its parent with --data_dir, or use"
       " --dataset=digits, which needs no data"
     ) from None
+
+
+def _require_network():
+  """Raises OSError at once where TFDS would retry for minutes."""
+  if not urllib.request.getproxies():
+    socket.getaddrinfo(_HOST, 443)
 
 
 def _first_line(error):

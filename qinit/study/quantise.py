@@ -130,7 +130,7 @@ def _in_runtime(network, images, labels, file):
     "litert_ref_accuracy": accuracy.accuracy(reference, labels[some]),
     "litert_ref_equal_codes": runtime.Parity.of(reference, outputs[some]).equal,
     "tflite_bytes": len(model),
-    "output_codes": int(len(np.unique(outputs))),
+    "output_codes": len(np.unique(outputs)),
   }
 
 
