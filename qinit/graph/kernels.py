@@ -1,9 +1,9 @@
 """The TensorFlow arithmetic behind the op table.
 
 Only what TensorFlow gets wrong or lacks is here: symmetric padding at stride
-2 (TF's SAME pads asymmetrically), dilated convolution (of depthwise, TF's forward
-is wrong with a stride and its gradient is wrong on a CPU) and strided pooling
-aligned as in PyTorch.
+2 (TF's SAME pads asymmetrically), dilated convolution (TF's depthwise forward
+is wrong with a stride, its gradients are wrong or missing on a CPU) and
+strided pooling aligned as in PyTorch.
 """
 
 import tensorflow as tf
