@@ -50,7 +50,7 @@ def node_features(weights: dict, primitive, indices) -> tf.Tensor:
   spatial = tf.gather(weights["shape_enc.embed_spatial.weight"], indices[:, 2:])
   kinds = tf.gather(weights["embed.weight"], primitive)
   sizes = tf.concat([channels, spatial], 1)
-  return kinds + tf.reshape(sizes, kinds.shape)
+  return kinds + tf.reshape(sizes, tf.shape(kinds))
 
 
 @functools.cache

@@ -56,15 +56,13 @@ def schedules(graphs: list[GhnGraph]) -> tuple[Schedule, Schedule]:
   )
 
 
-def propagate(weights: dict, x: tf.Tensor, graphs: list[GhnGraph]):
+def propagate(x: tf.Tensor, cell: dict, graphs: list[GhnGraph]) -> tf.Tensor:
   """Node states [N, hid] after a forward and a backward sweep over `x`
   [N, hid], the nodes of all graphs one after the other."""
-  cell = _cell(weights)
   for schedule in schedules(graphs):
     rows = tf.gather(x, schedule.node)
-    rows = tf.reshape(rows, [*schedule.distance.shape[:2], x.shape[1]])
-    h = _sweep(rows, schedule.distance, schedule.steps, cell)
-    x = tf.gather(tf.reshape(h, [-1, x.shape[1]]), schedule.place)
+    h = sweep(rows, schedule.distance, schedule.steps, cell)
+    x = tf.gather(h, schedule.place)
   return x
 
 
@@ -112,8 +110,8 @@ def _schedule(places, distances, bucket):
   return Schedule(place, node, distance, steps)
 
 
-def _cell(weights):
-  """The sweep's weights as tensors; f1 and f2 side by side in one MLP."""
+def cell_weights(weights: dict) -> dict[str, tf.Tensor]:
+  """The weights of a sweep; f1 and f2 side by side in one MLP."""
   mlps = ["gnn.mlp"] + ["gnn.mlp_ve"] * ("gnn.mlp_ve.fc.0.weight" in weights)
 
   def each(name):
@@ -167,26 +165,34 @@ def _by_step(x):
   return tf.transpose(x, [n, *range(n), n + 1, n + 2])
 
 
-@tf.custom_gradient
-def _sweep(x, distance, steps, cell):
-  """States [B, P, hid] after a sweep from `x` [B, P, hid].
+@tf.function(jit_compile=True, autograph=False)
+def sweep(x, distance, steps, cell):
+  """States [B * P, hid] after a sweep from `x` [B * P, hid].
+
+  Args:
+    distance: [B, P, P], see `Schedule`.
+    steps: scalar; the steps after it are padding.
+    cell: from `cell_weights`.
 
   The gradient is that of the fixed point h = G(h, x): the sensitivity
   s = dL/dh + (dG/dh)' s is solved by a sweep the other way round, then one
   product with all of G's derivatives gives the rest. So nothing is stored
   per step.
   """
-  distance, steps = tf.constant(distance), tf.constant(steps)
-  h = _solve(x, distance, steps, cell)
+  rows = tf.reshape(x, [*distance.shape[:2], x.shape[1]])
 
-  def gradient(upstream):
-    dx, dcell = _solve_gradient(x, h, upstream, distance, steps, cell)
-    return dx, None, None, dcell
+  @tf.custom_gradient
+  def solve(rows, cell):
+    h = _solve(rows, distance, steps, cell)
 
-  return h, gradient
+    def gradient(upstream):
+      return _gradient(rows, h, upstream, distance, steps, cell)
+
+    return h, gradient
+
+  return tf.reshape(solve(rows, cell), x.shape)
 
 
-@tf.function(jit_compile=True, autograph=False)
 def _solve(x, distance, steps, cell):
   mlps, (batch, places, hid) = cell["out"].shape[0], x.shape
   edges = _by_step(_edge_weights(distance, mlps))
@@ -206,8 +212,7 @@ def _solve(x, distance, steps, cell):
   return tf.while_loop(lambda s, *_: s < steps, step, start)[1]
 
 
-@tf.function(jit_compile=True, autograph=False)
-def _solve_gradient(x, h, upstream, distance, steps, cell):
+def _gradient(x, h, upstream, distance, steps, cell):
   mlps, hid = cell["out"].shape[0], x.shape[-1]
   edges = _edge_weights(distance, mlps)
   heard = _by_step(tf.linalg.matrix_transpose(edges))

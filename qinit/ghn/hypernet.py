@@ -12,12 +12,10 @@ import tensorflow as tf
 
 from qinit.errors import CheckpointError, SpecError
 from qinit.ghn import decoder, embed, gated_gnn
-from qinit.ghn.decoder import Target
+from qinit.ghn.plan import Plan
 from qinit.graph.ops import Shape
 from qinit.graph.spec import NetSpec
 from qinit.graph.view import PRIMITIVES, GhnGraph, view
-
-_KERNEL_ROLES = ("kernel", "depthwise_kernel")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +134,16 @@ class HyperNet(tf.Module):
       name: tf.Variable(weights[name], name=name)
       for name in weight_shapes(config)
     }
+    rows = tf.TensorSpec([None, config.hid])
+    self._features = tf.function(
+      self._features_graph,
+      [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 4], tf.int32)],
+      autograph=False,
+    )
+    self._finish = tf.function(self._finish_graph, [rows], autograph=False)
+    self._decode = tf.function(
+      self._decode_graph, [rows, decoder.PLAN_SIGNATURE], autograph=False
+    )
 
   def predict(self, spec: NetSpec) -> dict[str, tf.Tensor]:
     """All trainable parameters of `spec` by "node/role"; differentiable in
@@ -166,68 +174,34 @@ class HyperNet(tf.Module):
     indices = embed.shape_indices(
       shapes, self.config.num_classes, self.config.max_kernel
     )
-    weights = self.weights
-    x = embed.node_features(weights, primitive, indices)
-    if self.config.hypernet == "mlp":
-      x = gated_gnn.node_states(weights, x)
-    else:
-      x = gated_gnn.propagate(weights, x, graphs)
-    if self.config.layernorm:
-      x = _layer_norm(x, weights["ln.weight"], weights["ln.bias"])
-    return x
+    x, cell = self._features(primitive, indices)
+    if self.config.hypernet == "gatedgnn":
+      x = gated_gnn.propagate(x, cell, graphs)
+    return self._finish(x)
 
   def decode(self, specs, graphs, states: tf.Tensor) -> list[dict]:
     """Parameters of each network from the node states of all."""
-    plan = _Plan(specs, graphs)
-    norm, weights = self.config.weight_norm, self.weights
-    params = [{} for _ in specs]
-    tensors = decoder.kernels(weights, states, plan.targets, norm)
-    for (b, key), tensor in zip(plan.owners, tensors, strict=True):
-      params[b][key] = tensor
-    gamma, beta = decoder.vectors(weights, states, norm)
-    for (gain, channels), places in plan.vectors.items():
-      rows = tf.gather(gamma if gain else beta, [row for _, _, row in places])
-      tensors = decoder.spread(rows, channels)
-      for (b, key, _), tensor in zip(places, tensors, strict=True):
-        params[b][key] = tensor
-    for b, (kernel, target, bias, row) in enumerate(plan.heads):
-      params[b][kernel] = decoder.class_kernel(weights, states, target, norm)
-      classes = target.node_shape[0]
-      params[b][bias] = decoder.class_bias(weights, states[row], norm)[:classes]
-    return [
-      {key: own[key] for keys in graph.keys for key in keys}
-      for own, graph in zip(params, graphs, strict=True)
-    ]
+    plan = Plan(
+      specs, graphs, self.config.max_channels, self.config.weight_norm
+    )
+    return plan.assemble(*self._decode(states, plan.arrays))
 
+  # Each of these is traced once, for networks of any size.
 
-class _Plan:
-  """Who is decoded from which row: kernels, vectors by (gamma?, channels),
-  and for each network its head."""
+  def _features_graph(self, primitive, indices):
+    x = embed.node_features(self.weights, primitive, indices)
+    if self.config.hypernet == "mlp":
+      return gated_gnn.node_states(self.weights, x), {}
+    return x, gated_gnn.cell_weights(self.weights)
 
-  def __init__(self, specs, graphs):
-    self.targets, self.owners, self.vectors, self.heads = [], [], {}, []
-    first = 0
-    for b, (spec, graph) in enumerate(zip(specs, graphs, strict=True)):
-      shapes = spec.param_specs()
-      node_shapes = graph.shape.tolist()
-      for v, keys in enumerate(graph.keys[:-2]):
-        for key in keys:
-          self._add(b, first + v, key, node_shapes[v], shapes[key].shape)
-      (kernel,), (bias,) = graph.keys[-2:]
-      last = first + len(graph) - 1
-      shape = shapes[kernel].shape
-      target = Target(last - 1, tuple(node_shapes[-2]), shape)
-      self.heads.append((kernel, target, bias, last))
-      first += len(graph)
+  def _finish_graph(self, x):
+    if not self.config.layernorm:
+      return x
+    return _layer_norm(x, self.weights["ln.weight"], self.weights["ln.bias"])
 
-  def _add(self, b, row, key, node_shape, shape):
-    role = key.rsplit("/", 1)[1]
-    if role in _KERNEL_ROLES:
-      self.targets.append(Target(row, tuple(node_shape), shape))
-      self.owners.append((b, key))
-    else:
-      group = (role == "gamma", shape[0])
-      self.vectors.setdefault(group, []).append((b, key, row))
+  def _decode_graph(self, states, plan):
+    norm = self.config.weight_norm
+    return decoder.decode(self.weights, norm, states, plan)
 
 
 def _check_graph(config, spec, graph):
