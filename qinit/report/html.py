@@ -26,6 +26,7 @@ th, td { padding: .3rem .6rem; border-bottom: 1px solid #e3e3e3;
   vertical-align: top; }
 td.number { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
+table.prose { min-width: 44rem; }
 tr.flagged { background: #fff3e0; font-style: italic; }
 figure { margin: 1.5rem 0; }
 img { max-width: 100%; height: auto; }
@@ -68,8 +69,12 @@ def _bullets(block: Bullets, _):
 def _table(block: Table, _):
   head = "".join(f"<th>{escape(h)}</th>" for h in block.headers)
   rows = "\n".join(_row(block, i) for i in range(len(block.rows)))
+  # Columns of sentences would be a word wide on a phone: let them scroll.
+  prose = (
+    ' class="prose"' if 2 < len(block.headers) == block.text_columns else ""
+  )
   return (
-    f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+    f'<div class="scroll"><table{prose}>\n<thead><tr>{head}</tr></thead>\n'
     f"<tbody>\n{rows}\n</tbody></table></div>"
   )
 

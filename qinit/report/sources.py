@@ -85,7 +85,7 @@ def from_results(folder: Path) -> Study:
     if identity.get("dataset") in _SMALL_DATA
   }
   if left_out := sum(r.config in small for r in records):
-    complaints.append(f"{left_out} rows of a small data set were left out")
+    complaints.append(f"rows of a small data set left out: {left_out}")
   return Study(
     records=tuple(r for r in records if r.config not in small),
     settings=settings,

@@ -1,5 +1,7 @@
 """Synthetic but plausible rows: two architectures with and without BN."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -11,14 +13,14 @@ from qinit.stats.layerwise import LayerRow
 PAPER_INITS = [k for k, row in INITIALIZERS.items() if row.in_paper]
 
 
-def record(arch, init, seed=0, status="ok", bits="w8a8", **metrics):
+def row(arch, init, seed=0, status="ok", bits="w8a8", **metrics):
   cell = {"arch": arch, "init": init, "seed": seed, "bits": bits}
   env = {"hardware": "a test bench", "threads": 2, "seconds": 60.0}
   return Record("init_study", cell, "c0ffee", metrics, status, env)
 
 
 def trained(arch, init, fp32, quint8, seed=0, qmse=0.1, qce=0.9, **more):
-  return record(
+  return row(
     arch,
     init,
     seed,
@@ -31,7 +33,7 @@ def trained(arch, init, fp32, quint8, seed=0, qmse=0.1, qce=0.9, **more):
   )
 
 
-def layer_rows(arch, seed=0, scale=1.0):
+def layers_of(arch, seed=0, scale=1.0):
   """A row per kernel and per activation, ranges growing with `scale`."""
   rng = np.random.default_rng(seed)
   spec = zoo.build(arch, 0.25)
@@ -61,6 +63,20 @@ def layer_rows(arch, seed=0, scale=1.0):
   return rows
 
 
+def layer(index, name, kind, span=1.0, precision=0.5, sqnr_db=30.0):
+  return LayerRow(
+    index, name, kind, span, 0.0, span, precision, 3.0, sqnr_db, 0.0, 1e-5
+  )
+
+
+@pytest.fixture(scope="session")
+def make():
+  """The builders of rows above."""
+  return types.SimpleNamespace(
+    row=row, trained=trained, layer=layer, layers=layers_of
+  )
+
+
 @pytest.fixture(scope="session")
 def study():
   """Records and layerwise rows of a whole grid, made up."""
@@ -74,7 +90,7 @@ def study():
   ):
     for i, init in enumerate(PAPER_INITS):
       if arch == "dws_conv_no_bn" and i % 3 == 0:
-        records.append(record(arch, init, status="diverged", epochs=3))
+        records.append(row(arch, init, status="diverged", epochs=3))
         continue
       for seed in range(2 if i % 2 else 1):
         fp32 = 62 + 12 * rng.random()
@@ -94,5 +110,5 @@ def study():
             litert_equal_codes=0.99971,
           )
         )
-        layers[arch, init, seed] = layer_rows(arch, i + seed, 1 + drop)
+        layers[arch, init, seed] = layers_of(arch, i + seed, 1 + drop)
   return records, layers
