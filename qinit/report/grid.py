@@ -40,7 +40,7 @@ class Group:
 
   @property
   def status(self) -> str:
-    """ "ok", "diverged", "failed" or, say, "1 of 3 diverged"."""
+    """One of "ok", "diverged", "failed" or, say, "1 of 3 diverged"."""
     lost = [r.status for r in self.records if r.status != "ok"]
     if not lost:
       return "ok"
@@ -58,6 +58,7 @@ class Group:
     return [v for v in found if _is_number(v)]
 
   def mean(self, metric: str) -> float | None:
+    """The mean over `values`; None without any."""
     values = self.values(metric)
     return statistics.fmean(values) if values else None
 
