@@ -82,14 +82,14 @@ def _part(study, settings, prefix):
 def _facts(study, settings):
   """The settings, then where and how long."""
   records = study.records
-  minutes = [m for r in records if (m := _minutes(r)) is not None]
+  minutes = _minutes_by_cell(records)
   rows = [(name.replace("_", " "), str(v)) for name, v in settings.items()]
   rows += [
-    ("cells", str(len(records))),
+    ("cells", str(len(minutes))),
     ("seeds", _distinct(r.cell.get("seed") for r in records)),
     ("epochs trained", _distinct(r.metrics.get("epochs") for r in records)),
-    ("minutes a cell, median", number(_median(minutes), 1)),
-    ("hours in all", number(sum(minutes) / 60, 1)),
+    ("minutes a cell, median", number(_median(minutes.values()), 1)),
+    ("hours in all", number(sum(minutes.values()) / 60, 1)),
     ("hardware", _distinct(_hardware(r.env) for r in records)),
     ("versions", _distinct(_versions(r.env) for r in records)),
     ("commit", _distinct(r.env.get("commit") for r in records)),
@@ -97,9 +97,16 @@ def _facts(study, settings):
   return Table(("Setting", "Value"), tuple(rows), text_columns=2)
 
 
-def _minutes(record):
-  seconds = record.env.get("seconds")
-  return record.metrics.get("minutes", seconds and seconds / 60)
+def _minutes_by_cell(records):
+  """A training is one cell, however many widths it was quantised to: the row
+  of its last width has the whole time."""
+  minutes = {}
+  for r in records:
+    cell = tuple(r.cell.get(axis) for axis in ("arch", "init", "seed"))
+    seconds = r.env.get("seconds", 0.0)
+    taken = r.metrics.get("minutes", seconds / 60)
+    minutes[cell] = max(minutes.get(cell, 0.0), taken)
+  return minutes
 
 
 def _median(values):

@@ -35,7 +35,7 @@ COLUMNS: tuple[tuple[str, Callable[[Group], str]], ...] = (
   ("FP32 SD", _sd("fp32_accuracy")),
   ("QUINT8 SD", _sd("quint8_accuracy")),
   ("LiteRT Accuracy", _mean("litert_accuracy", 2)),
-  ("Share of Equal Codes", _mean("litert_equal_codes", 5)),
+  ("Equal Codes (%)", _mean("litert_equal_codes", 3)),
   ("Minutes", _mean("minutes", 1)),
   ("Status", lambda group: group.status),
 )

@@ -107,7 +107,7 @@ def study():
             minutes=4.2,
             epochs=20,
             litert_accuracy=fp32 - drop,
-            litert_equal_codes=0.99971,
+            litert_equal_codes=99.971,
           )
         )
         layers[arch, init, seed] = layers_of(arch, i + seed, 1 + drop)

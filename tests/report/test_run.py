@@ -10,7 +10,7 @@ import pytest
 
 from qinit import record
 from qinit.errors import RunError
-from qinit.report import run, sources
+from qinit.report import run, sections, sources
 from qinit.stats import layerwise
 from qinit.stats.distribution import histogram, write_distributions
 
@@ -185,6 +185,16 @@ def test_results_say_how_they_were_made(results_folder):
     "DWS_Conv_No_BN_RandUni_Small (w8a8): diverged",
   ):
     assert part in text
+
+
+def test_widths_of_one_training_are_one_cell(make):
+  rows = [
+    make.row("dws_conv_bn", "lsuv", bits=bits, minutes=minutes)
+    for bits, minutes in (("w8a8", 30.0), ("w4a4", 36.0))
+  ]
+  study = sources.Study(tuple(rows), {}, {}, {})
+  text = run.markdown(sections.init_study(study), "results", "RESULTS.md")
+  assert "| cells | 1 |" in text and "| hours in all | 0.6 |" in text
 
 
 def test_rows_of_small_data_sets_stay_out(results_folder):

@@ -4,7 +4,7 @@ from qinit.report.document import to_csv, to_markdown
 HEADER = (
   "Network Architecture,FP32 Accuracy,QUINT8 Accuracy,QMSE,QCE,"
   "Percent Accuracy Decrease,Bits,Seeds,FP32 SD,QUINT8 SD,LiteRT Accuracy,"
-  "Share of Equal Codes,Minutes,Status\n"
+  "Equal Codes (%),Minutes,Status\n"
 )
 
 
@@ -19,7 +19,7 @@ def _rows(make):
       0.5,
       1.0,
       litert_accuracy=63.0,
-      litert_equal_codes=0.99975,
+      litert_equal_codes=99.975,
       minutes=4.0,
     ),
     make.trained(
@@ -31,7 +31,7 @@ def _rows(make):
       0.7,
       1.2,
       litert_accuracy=66.6,
-      litert_equal_codes=0.99985,
+      litert_equal_codes=99.985,
       minutes=5.0,
     ),
     make.row(
@@ -47,7 +47,7 @@ def _rows(make):
 def test_the_papers_columns_come_first(make):
   assert to_csv(tables.study_table(_rows(make))) == HEADER + (
     "DWS_Conv_With_BN_HeUni,71.00,64.80,0.6000,1.1000,8.75,w8a8,2,1.41,2.55,"
-    "64.80,0.99980,4.5,ok\n"
+    "64.80,99.980,4.5,ok\n"
     "DWS_Conv_No_BN_GlorotUni,,,,,,w8a8,1,,,,,1.2,diverged\n"
   )
 
