@@ -12,8 +12,7 @@ from qinit.export.operators import Lowering
 from qinit.graph.spec import INPUT, NetSpec
 from qinit.quant.integer import IntegerNetwork
 from qinit.quant.quantized import QuantizedNetwork, quantize
-from qinit.quant.ranges import Ranges
-from qinit.quant.scheme import Scheme
+from qinit.quant.scheme import Ranges, Scheme
 
 
 def export(

@@ -11,8 +11,7 @@ from qinit.quant.affine import (
 )
 from qinit.quant.placement import Placement
 from qinit.quant.quantized import tensor_affines
-from qinit.quant.ranges import Ranges
-from qinit.quant.scheme import Scheme
+from qinit.quant.scheme import Ranges, Scheme
 
 
 class FakeQuant:

@@ -14,8 +14,7 @@ from qinit.graph.spec import INPUT, NetSpec
 from qinit.quant import xnnpack
 from qinit.quant.affine import round_half_up
 from qinit.quant.quantized import quantize
-from qinit.quant.ranges import Ranges
-from qinit.quant.scheme import Scheme
+from qinit.quant.scheme import Ranges, Scheme
 
 
 class IntegerNetwork:

@@ -12,6 +12,7 @@ import functools
 from qinit.errors import QuantError
 from qinit.graph import ops, rewrite
 from qinit.graph.spec import INPUT, NetSpec, Node
+from qinit.quant.scheme import Scheme
 
 _FUSES_RELU = (ops.Conv, ops.DepthwiseConv, ops.Dense, ops.Add)
 _SHARES = (ops.Relu, ops.Pool, ops.Slice, ops.Flatten, ops.Concat)
@@ -88,9 +89,12 @@ class Placement:
     tensors = (INPUT, *(g.name for g in self.groups))
     return tuple(t for t in tensors if self.owner[t] == t)
 
+  def bits(self, tensor: str, scheme: Scheme) -> int:
+    """Width of a tensor's codes: 8 for input and logits, else as chosen."""
+    return 8 if self.absolute(tensor) else scheme.activation_bits
+
   def absolute(self, tensor: str) -> bool:
-    """Whether the range is never clipped, and 8 bits wide: the network's
-    input and its logits."""
+    """Whether the range is never clipped: the network's input, its logits."""
     ends = (self.owner[INPUT], self.owner[self.output])
     return self.owner[tensor] in ends
 

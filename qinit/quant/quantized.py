@@ -9,11 +9,9 @@ from qinit.errors import QuantError
 from qinit.graph.spec import INPUT, NetSpec
 from qinit.quant.affine import Affine, round_half_up
 from qinit.quant.placement import Group, Placement, place
-from qinit.quant.ranges import Ranges
-from qinit.quant.scheme import Scheme
+from qinit.quant.scheme import Ranges, Scheme
 
 _INT32 = np.iinfo(np.int32)
-_END_BITS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +67,7 @@ def tensor_affines(
   for name in placement.points:
     if name not in ranges:
       raise QuantError(f"no range for {name!r}: calibrate this network")
-    wide = placement.absolute(name)
-    bits = _END_BITS if wide else scheme.activation_bits
+    bits = placement.bits(name, scheme)
     points[name] = Affine.from_range(*ranges[name], bits)
   tensors = (INPUT, *(g.name for g in placement.groups))
   return {t: points[placement.owner[t]] for t in tensors}

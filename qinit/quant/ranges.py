@@ -7,10 +7,9 @@ import numpy as np
 from qinit.errors import QuantError
 from qinit.functional import forward
 from qinit.graph.spec import INPUT, NetSpec
+from qinit.quant import limits
 from qinit.quant.placement import Placement, place
-from qinit.quant.scheme import Scheme
-
-Ranges = dict[str, tuple[float, float]]
+from qinit.quant.scheme import Ranges, Scheme
 
 _MANTISSA = 8
 _SHIFT = 23 - _MANTISSA
@@ -103,7 +102,7 @@ def calibrate(
     input_range: the fixed range of the data; by default that of `batches`.
 
   Returns:
-    (lo, hi) by quantisation point, plain numbers that JSON can hold.
+    (lo, hi) by quantisation point, kept to what the runtime accepts.
 
   Raises:
     QuantError: for no images, or activations that are not finite.
@@ -114,7 +113,9 @@ def calibrate(
   if not observer.histograms[INPUT].counts.any():
     raise QuantError("calibration needs at least one image")
   ranges = observer.ranges(scheme.clip_percentile)
-  return ranges | ({INPUT: tuple(input_range)} if input_range else {})
+  if input_range is not None:
+    ranges[INPUT] = tuple(input_range)
+  return limits.widen(observer.placement, params, ranges, scheme)
 
 
 def _edges(i):

@@ -5,6 +5,9 @@ import re
 
 from qinit.errors import QinitError
 
+# (lo, hi) by quantisation point, plain numbers that JSON can hold.
+Ranges = dict[str, tuple[float, float]]
+
 _WIDTH = re.compile(r"w(\d+)a(\d+)")
 
 
