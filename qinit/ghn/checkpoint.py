@@ -10,7 +10,13 @@ import tensorflow as tf
 
 from qinit.errors import CheckpointError
 from qinit.ghn import torch_file
-from qinit.ghn.hypernet import GhnConfig, HyperNet
+from qinit.ghn.hypernet import (
+  GhnConfig,
+  HyperNet,
+  check_shapes,
+  weight_shapes,
+)
+from qinit.graph.ops import Shape
 from qinit.record import write_text
 
 _CONFIG, _WEIGHTS = "ghn.json", "ghn"
@@ -29,7 +35,11 @@ def load(path: str | os.PathLike) -> HyperNet:
     return _load_folder(path)
   if not path.exists():
     raise CheckpointError(f"there is no hypernetwork at {path}")
-  return from_published(torch_file.read(path), str(path))
+  content = torch_file.read(path)
+  try:
+    return _published(content)
+  except CheckpointError as error:
+    raise CheckpointError(f"{path}: {error}") from None
 
 
 def save(folder: str | os.PathLike, ghn: HyperNet) -> None:
@@ -42,20 +52,47 @@ def save(folder: str | os.PathLike, ghn: HyperNet) -> None:
   write_text(folder / _CONFIG, config + "\n")
 
 
-def from_published(content: dict, where: str) -> HyperNet:
-  """The hypernetwork of `{"state_dict": ..., "config": ...}`."""
+def published_shapes(config: GhnConfig) -> dict[str, Shape]:
+  """Shape of each tensor of a published state dict, in its order."""
+  hid, channels = config.hid, config.max_channels
+  shapes = {
+    name: shape if "embed" in name else shape[::-1]
+    for name, shape in weight_shapes(config).items()
+  }
+  positions = 4 * hid * config.max_kernel**2
+  return shapes | {
+    "decoder.fc.0.weight": (positions, hid),
+    "decoder.fc.0.bias": (positions,),
+    "decoder.conv.0.weight": (8 * hid, 4 * hid, 1, 1),
+    "decoder.conv.2.weight": (channels**2, 8 * hid, 1, 1),
+    "decoder.conv.2.bias": (channels**2,),
+    "decoder.class_layer_predictor.1.weight": (
+      config.num_classes,
+      channels,
+      1,
+      1,
+    ),
+  }
+
+
+def from_state_dict(config: GhnConfig, state: dict) -> HyperNet:
+  """The hypernetwork with the tensors of a published state dict; raises
+  CheckpointError if one is missing, unknown or of another shape."""
+  check_shapes(state, published_shapes(config))
+  return HyperNet(
+    config, {name: _ours(name, state[name], config) for name in state}
+  )
+
+
+def _published(content: dict) -> HyperNet:
   try:
-    state = content["state_dict"]
     config = _published_config(content["config"])
-    state = {name: np.asarray(value) for name, value in state.items()}
-    weights = {n: _from_torch(n, v, config) for n, v in state.items()}
-    return HyperNet(config, weights)
-  except CheckpointError as error:
-    raise CheckpointError(f"{where}: {error}") from None
-  except (KeyError, TypeError, AttributeError, ValueError) as error:
+    state = {k: np.asarray(v) for k, v in content["state_dict"].items()}
+  except (KeyError, TypeError, AttributeError, IndexError) as error:
     raise CheckpointError(
-      f"{where} is no checkpoint of a hypernetwork ({error!r})"
+      f"it is no checkpoint of a hypernetwork ({error!r})"
     ) from None
+  return from_state_dict(config, state)
 
 
 def _published_config(config):
@@ -76,25 +113,17 @@ def _published_config(config):
   )
 
 
-def _from_torch(name, value, config):
-  """A tensor of the published layout in ours (see `weight_shapes`)."""
+def _ours(name, value, config):
+  """A published tensor in our layout (see `weight_shapes`)."""
   value = value.astype(np.float32, copy=False)
   k, channels = config.max_kernel, config.max_channels
-  try:
-    if name.startswith("decoder.fc.0."):
-      value = value.reshape([4 * config.hid, k, k, *value.shape[1:]])
-      return np.ascontiguousarray(np.moveaxis(value, 0, -1))
-    if name.startswith("decoder.conv.2."):
-      value = value.reshape([channels, channels, -1])
-      value = value.transpose(2, 1, 0)
-      return value[0] if name.endswith("bias") else value
-  except ValueError:
-    raise CheckpointError(
-      f"the weight {name!r} has shape {value.shape}, which does not fit"
-      " max_shape and hid"
-    ) from None
-  if value.ndim == 4:
-    value = value[:, :, 0, 0]
+  if name.startswith("decoder.fc.0."):
+    value = value.reshape([4 * config.hid, k, k, *value.shape[1:]])
+    return np.ascontiguousarray(np.moveaxis(value, 0, -1))
+  if name.startswith("decoder.conv.2."):
+    value = value.reshape([channels, channels, -1]).transpose(2, 1, 0)
+    return value[0] if name.endswith("bias") else value
+  value = value[:, :, 0, 0] if value.ndim == 4 else value
   return value.T if value.ndim == 2 and "embed" not in name else value
 
 

@@ -128,7 +128,7 @@ class HyperNet(tf.Module):
   def __init__(self, config: GhnConfig, weights: dict | None = None):
     super().__init__(name="ghn")
     weights = initial_weights(config) if weights is None else weights
-    _check_weights(config, weights)
+    check_shapes(weights, weight_shapes(config))
     self.config = config
     self.weights = {
       name: tf.Variable(weights[name], name=name)
@@ -222,8 +222,8 @@ def _check_graph(config, spec, graph):
     )
 
 
-def _check_weights(config, weights):
-  shapes = weight_shapes(config)
+def check_shapes(weights: dict, shapes: dict[str, Shape]) -> None:
+  """Raises CheckpointError unless `weights` has exactly these shapes."""
   for name in weights:
     if name not in shapes:
       raise CheckpointError(f"the hypernetwork has no weight {name!r}")
