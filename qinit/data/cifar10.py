@@ -1,5 +1,6 @@
 """CIFAR-10 through tensorflow-datasets."""
 
+import re
 import socket
 import urllib.request
 
@@ -71,9 +72,7 @@ def _require_network():
 
 
 def _first_line(error):
-  lines = str(error).strip().splitlines()
-  return (
-    f"{type(error).__name__}: {lines[0][:120]}"
-    if lines
-    else (type(error).__name__)
-  )
+  text = re.sub(r"\{\{.*?\}\}", "", str(error))  # TensorFlow's op names
+  lines = text.strip().splitlines()
+  kind = type(error).__name__
+  return f"{kind}: {lines[0].strip()[:120]}" if lines else kind
