@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 from absl import app, flags, logging
@@ -23,6 +23,19 @@ def quiet() -> bool:
   return flags.FLAGS.verbosity <= logging.WARNING
 
 
+def load_tensorflow() -> None:
+  """Imports TensorFlow without the lines that it writes to stderr before it
+  can be told not to."""
+  stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+  os.dup2(nowhere, 2)
+  try:
+    import tensorflow  # noqa: F401
+  finally:
+    os.dup2(stderr, 2)
+    os.close(stderr)
+    os.close(nowhere)
+
+
 def _parse(argv):
   try:
     return flags.FLAGS(argv)
@@ -31,8 +44,8 @@ def _parse(argv):
 
 
 def _guarded(main, argv):
-  # TensorFlow logs its savers' timings at INFO, amid our progress.
-  logging.get_absl_logger().setLevel("WARNING")
+  # TensorFlow logs its savers' timings and retracings amid our progress.
+  logging.get_absl_logger().setLevel("ERROR")
   warnings.filterwarnings("ignore", "Warning: Enabling `experimental_preserve")
   try:
     if len(argv) > 1:

@@ -10,6 +10,8 @@ cores. Finished cells are skipped when the command is run again; interrupted
 ones go on at their last epoch.
 """
 
+import sys
+
 from absl import flags
 
 from experiments import app
@@ -83,24 +85,28 @@ _DRY_RUN = flags.DEFINE_bool(
 
 def main(argv):
   del argv
+  study = settings()
+  from qinit.report import run as report
   from qinit.study import init_study
 
-  study = settings()
   if _DRY_RUN.value:
     print(estimate(study))
     return
   line = ProgressLine(len(study.cells()), quiet=app.quiet())
   for record in init_study.run(study, line):
-    print(summary(record))
+    print(summary(record), flush=True)
+    if record.status == "ok":
+      report.draw_cell(study.folder(init_study.cell_of(record)))
+  for complaint in report.rebuild(study.output_dir):
+    print(complaint, file=sys.stderr)
+  print(f"{study.output_dir}/report.html")
 
 
 def summary(record) -> str:
   """One result in a line."""
-  from qinit.study.init_study import Cell
+  from qinit.study.init_study import cell_of
 
-  axes = dict(record.cell)
-  bits = axes.pop("bits")
-  cell, metrics = Cell(**axes), record.metrics
+  cell, bits, metrics = cell_of(record), record.cell["bits"], record.metrics
   if record.status != "ok":
     return f"{cell} {bits}: {record.status}"
   return (
@@ -118,8 +124,6 @@ def settings():
   Raises:
     QinitError: naming the flag's value that is wrong, and the right ones.
   """
-  from qinit.study.init_study import InitStudy
-
   preset = PRESETS[one_of("preset", _PRESET.value, PRESETS)]
   explicit = dict(
     dataset=_DATASET.value,
@@ -129,15 +133,21 @@ def settings():
   )
   chosen = {k: preset[k] if v is None else v for k, v in explicit.items()}
   one_of("data set", chosen["dataset"], ("cifar10", "digits"))
+  axes = {
+    "archs": _names("architecture", _ARCH.value, ARCHS),
+    "inits": _inits(_INIT.value),
+    "seeds": _seeds(_SEEDS.value),
+  }
+  app.load_tensorflow()
+  from qinit.study.init_study import InitStudy
+
   return InitStudy(
-    archs=_names("architecture", _ARCH.value, ARCHS),
-    inits=_inits(_INIT.value),
-    seeds=_seeds(_SEEDS.value),
     bits=_bits(_BITS.value),
     data_dir=_DATA_DIR.value,
     clip_percentile=_CLIP.value,
     calibration_images=_CALIBRATION.value,
     output_dir=_OUTPUT_DIR.value or f"runs/init_study_{_PRESET.value}",
+    **axes,
     **chosen,
   )
 

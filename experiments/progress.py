@@ -2,8 +2,10 @@
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
-from qinit.keras.fit import Progress
+if TYPE_CHECKING:  # loads TensorFlow
+  from qinit.keras.fit import Progress
 
 
 class ProgressLine:
@@ -26,7 +28,7 @@ class ProgressLine:
     """A line of its own about the present cell."""
     self._write(f"{self.title}: {text}", last=True)
 
-  def __call__(self, progress: Progress) -> None:
+  def __call__(self, progress: "Progress") -> None:
     done = progress.epoch * progress.steps + progress.step
     if self.first < 0:
       self.first = done

@@ -1,8 +1,10 @@
 """What a classification data set is to the studies."""
 
 import dataclasses
+import functools
 
 import numpy as np
+import tensorflow as tf
 
 from qinit.data.augment import Augmentation
 from qinit.errors import DataError, one_of
@@ -20,6 +22,12 @@ class Dataset:
   test_labels: np.ndarray
   augmentation: Augmentation
   num_classes: int = 10
+
+  @functools.cached_property
+  def train_tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
+    """Training images and labels as tensors on the host, made once."""
+    with tf.device("CPU"):
+      return tf.constant(self.train_images), tf.constant(self.train_labels)
 
 
 def scaled(images):

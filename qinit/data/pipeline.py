@@ -7,8 +7,8 @@ from qinit.data.augment import Augmentation, augment
 
 
 def epoch_batches(
-  images: np.ndarray,
-  labels: np.ndarray,
+  images: tf.Tensor,
+  labels: tf.Tensor,
   batch_size: int,
   augmentation: Augmentation | None,
   seed: int,
@@ -18,6 +18,11 @@ def epoch_batches(
 
   The last partial batch is dropped. Order and augmentation are functions of
   `seed` and `epoch` alone, so that training can resume at any epoch.
+
+  Args:
+    images: uint8 [N, H, W, C] on the host. A tensor, not an array, so that
+      epochs share it instead of copying it.
+    labels: int64 [N].
   """
   rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
   order = rng.permutation(len(labels))
@@ -31,15 +36,9 @@ def epoch_batches(
       x = augment(x, augmentation, seed)
     return x, tf.gather(labels, index)
 
-  images, labels = _on_host(images), _on_host(labels)
   return (
     tf.data.Dataset.from_tensor_slices((order, seeds))
     .map(batch, num_parallel_calls=2, deterministic=True)
     .prefetch(4)
   )
 
-
-def _on_host(array):
-  """A tensor that tf.data captures without copying it into the graph."""
-  with tf.device("CPU"):
-    return tf.convert_to_tensor(array)

@@ -1,5 +1,6 @@
 """NetSpecs as tf_keras models."""
 
 from qinit.keras.builder import assign, build, params, variables
+from qinit.keras.fit import predict
 
-__all__ = ["assign", "build", "params", "variables"]
+__all__ = ["assign", "build", "params", "predict", "variables"]

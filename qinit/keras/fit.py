@@ -35,7 +35,8 @@ class FitConfig:
 
   def rate(self, epoch: int) -> float:
     """Learning rate of an epoch (counted from 0)."""
-    passed = sum(epoch >= round(m * self.epochs / _EPOCHS) for m in _MILESTONES)
+    milestones = [round(m * self.epochs / _EPOCHS) for m in _MILESTONES]
+    passed = sum(epoch >= max(1, milestone) for milestone in milestones)
     return self.learning_rate * _DECAY**passed
 
 
@@ -135,18 +136,17 @@ class _Trainer:
       accuracy=self.accuracy,
       seconds=self.seconds,
     )
-    manager = tf.train.CheckpointManager(
-      checkpoint, os.path.join(self.folder, "checkpoints"), max_to_keep=1
-    )
-    if manager.latest_checkpoint:
-      try:
+    folder = os.path.join(self.folder, "checkpoints")
+    try:
+      manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1)
+      if manager.latest_checkpoint:
         status = checkpoint.restore(manager.latest_checkpoint)
         status.assert_existing_objects_matched()
-      except (tf.errors.OpError, AssertionError, ValueError) as error:
-        raise CheckpointError(
-          f"the checkpoint in {manager.directory} is damaged"
-          f" ({type(error).__name__}): delete that folder to train anew"
-        ) from None
+    except Exception as error:  # TensorFlow raises many kinds here
+      raise CheckpointError(
+        f"the checkpoint in {folder} is damaged"
+        f" ({type(error).__name__}): delete that folder to train anew"
+      ) from None
     return manager
 
   def _run_epoch(self):
@@ -162,8 +162,7 @@ class _Trainer:
 
   def _batches(self, epoch):
     return epoch_batches(
-      self.data.train_images,
-      self.data.train_labels,
+      *self.data.train_tensors,
       min(self.config.batch_size, len(self.data.train_labels)),
       self.data.augmentation if self.config.augment else None,
       self.config.seed,
@@ -214,6 +213,9 @@ class _Trainer:
     writer.flush()
 
 
-def predict(model: tf_keras.Model, images: np.ndarray, batch: int = 500):
-  """Logits [N, classes] for float images [N, H, W, C]."""
-  return model.predict(images, batch_size=batch, verbose=0)
+def predict(model: tf_keras.Model, images: np.ndarray, batch: int = 250):
+  """Logits [N, classes] for float images [N, H, W, C], batch after batch."""
+  shape = tf.TensorSpec([None, *images.shape[1:]], tf.float32)
+  run = tf.function(lambda x: model(x, training=False), input_signature=[shape])
+  starts = range(0, len(images), batch)
+  return np.concatenate([run(images[i : i + batch]).numpy() for i in starts])

@@ -5,6 +5,7 @@ integers, measure what that cost and where, and export a file that runs.
 """
 
 import dataclasses
+import gc
 import itertools
 import math
 import time
@@ -128,6 +129,7 @@ def run(study: InitStudy, watch: Watcher | None = None) -> Iterator[Record]:
       for row in run_cell(study, cell, missing, data, watch):
         record.append(folder / "records.jsonl", row)
         rows[_key(row.cell)] = row
+      gc.collect()  # traced functions hold their models in cycles
     for bits in study.bits:
       yield rows[_key(axes(cell, bits))]
 
@@ -164,6 +166,11 @@ def run_cell(
 def axes(cell: Cell, bits: str) -> dict:
   """The cell of a Record."""
   return dataclasses.asdict(cell) | {"bits": bits}
+
+
+def cell_of(row: Record) -> Cell:
+  """The inverse of `axes`, the width left out."""
+  return Cell(**{k: v for k, v in row.cell.items() if k != "bits"})
 
 
 def train(

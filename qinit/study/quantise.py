@@ -94,7 +94,7 @@ def _fake_quantised(network, params, ranges, scheme, images, labels):
   placement = network.placement
   tap = FakeQuant(placement, params, ranges, scheme)
 
-  @tf.function(reduce_retracing=True)
+  @tf.function(input_signature=[_image_batch(placement.spec)])
   def logits(batch):
     return forward(placement.spec, params, batch, tap)
 
@@ -132,6 +132,10 @@ def _in_runtime(network, images, labels, file):
     "tflite_bytes": len(model),
     "output_codes": len(np.unique(outputs)),
   }
+
+
+def _image_batch(spec):
+  return tf.TensorSpec([None, *spec.input_shape], tf.float32)
 
 
 def _file_name(scheme):

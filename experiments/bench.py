@@ -1,0 +1,38 @@
+"""Measures speed and memory as ratios, against goals.
+
+  python -m experiments.bench --suite=init_study
+
+Every figure is the median of several runs in one process, or a ratio of two
+such medians taken in turn, so that it holds on a busy machine too.
+"""
+
+import importlib
+
+from absl import flags
+
+from experiments import app
+from qinit.errors import one_of
+
+SUITES = {
+  "init_study": "experiments.bench_init_study",
+}
+
+_SUITE = flags.DEFINE_string(
+  "suite", "init_study", f"Which: {', '.join(SUITES)}."
+)
+
+
+def main(argv):
+  del argv
+  suite = SUITES[one_of("suite", _SUITE.value, SUITES)]
+  app.load_tensorflow()
+  for name, value, goal in importlib.import_module(suite).run():
+    print(f"{name}: {value} (goal: {goal})", flush=True)
+
+
+def cli():
+  app.run(main)
+
+
+if __name__ == "__main__":
+  cli()

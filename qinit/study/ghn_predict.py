@@ -1,0 +1,197 @@
+"""Predicts a network's parameters and measures what they are worth."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from qinit.archs.load import load as load_arch
+from qinit.data import cifar10
+from qinit.data.normalise import RANGE, normalise
+from qinit.errors import DataError, QinitError
+from qinit.export import tflite
+from qinit.export.runtime import Parity, Runtime
+from qinit.functional.forward import forward
+from qinit.ghn import checkpoint
+from qinit.ghn.statistics import estimate_moving_stats
+from qinit.graph.rewrite import fold_batch_norm
+from qinit.graph.spec import NetSpec
+from qinit.params import store
+from qinit.quant.batch_fold import BatchFolded
+from qinit.quant.integer import IntegerNetwork
+from qinit.quant.ranges import calibrate
+from qinit.quant.scheme import Scheme
+from qinit.record import write_text
+from qinit.stats.accuracy import accuracy
+
+_QUINT8 = Scheme()
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What to predict and how to evaluate it.
+
+  Attributes:
+    ghn: a published file or a folder of our own.
+    arch: see `archs.load`.
+    images: npz with `x` [N, H, W, C] float32, normalised; all one batch.
+    dataset: "cifar10" or None.
+    schemes: widths to evaluate on the data set; None is float.
+    clip_percentile: of the activations, for the file that is exported.
+    calibration_images: training images that set ranges and statistics.
+    num_images: test images, 0 for all.
+  """
+
+  ghn: str
+  arch: str
+  output: str
+  images: str | None = None
+  dataset: str | None = None
+  data_dir: str | None = None
+  schemes: tuple[Scheme | None, ...] = (None,)
+  export_tflite: bool = False
+  batch_size: int = 64
+  clip_percentile: float = 1.0
+  calibration_images: int = 1024
+  num_images: int = 0
+
+  def __post_init__(self):
+    if self.images and self.dataset:
+      raise QinitError("give either images or a data set, not both")
+    quantised = self.export_tflite or any(self.schemes)
+    if quantised and not self.dataset:
+      raise QinitError("quantisation needs a data set to calibrate on")
+    if self.dataset not in (None, "cifar10"):
+      raise QinitError(f"unknown data set {self.dataset!r}: choose cifar10")
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+  """Test images, normalised, with labels, and images to calibrate on."""
+
+  test: list[np.ndarray]
+  labels: np.ndarray
+  calibration: list[np.ndarray]
+
+
+def run(settings: Settings) -> dict:
+  """Writes OUT.params.npz, and with images or a data set OUT.npz (`logits`),
+  OUT.json and, if asked for, OUT.tflite, all or nothing. Returns the metrics.
+
+  Raises:
+    QinitError: for bad input; nothing is written then.
+  """
+  ghn = checkpoint.load(settings.ghn)
+  spec = load_arch(settings.arch)
+  params = ghn.predict(spec)
+  metrics = {
+    "arch": spec.digest(),
+    "num_params": spec.num_params(),
+    "macs": spec.macs(),
+  }
+  logits, model = None, None
+  if settings.images:
+    logits = forward(spec, params, _read(settings.images, spec)).numpy()
+  elif settings.dataset:
+    images = _cifar10(settings)
+    logits = _float_logits(spec, params, images.test)
+    metrics |= _evaluate(spec, params, logits, images, settings)
+    if settings.export_tflite:
+      model, found = _export(spec, params, images, settings)
+      metrics["tflite"] = found
+  _write(settings.output, params, logits, metrics, model)
+  return metrics
+
+
+def _evaluate(spec, params, logits, images, settings):
+  metrics = {"batch_norm": "batch", "batch_size": settings.batch_size}
+  for scheme in settings.schemes:
+    if scheme is None:
+      metrics["float"] = {"accuracy": accuracy(logits, images.labels)}
+      continue
+    network = BatchFolded(spec, params)
+    ranges = network.calibrate(
+      images.calibration, scheme.clip_percentile, RANGE
+    )
+    quantised = network.logits(images.test, ranges, scheme)
+    metrics[scheme.name] = {
+      "accuracy": accuracy(quantised, images.labels),
+      "clip_percentile": scheme.clip_percentile,
+    }
+  return metrics
+
+
+def _export(spec, params, images, settings):
+  """The file with estimated statistics, and what LiteRT makes of it."""
+  params = estimate_moving_stats(spec, params, images.calibration)
+  folded, params = fold_batch_norm(spec, params)
+  params = {key: np.asarray(value) for key, value in params.items()}
+  scheme = dataclasses.replace(
+    _QUINT8, clip_percentile=settings.clip_percentile
+  )
+  ranges = calibrate(folded, params, images.calibration, scheme, RANGE)
+  network = IntegerNetwork(folded, params, ranges, scheme)
+  model = tflite.lower(network.quantized)
+  test = np.concatenate(images.test)
+  codes = Runtime(model).output_codes(network.input_codes(test))
+  parity = Parity.of(codes, network.output_codes(test))
+  return model, {
+    "batch_norm": "estimated",
+    "litert_accuracy": accuracy(codes, images.labels),
+    "litert_equal_codes": parity.equal,
+    "litert_max_difference": parity.max_difference,
+    "output_codes": len(np.unique(codes)),
+    "bytes": len(model),
+  }
+
+
+def _float_logits(spec, params, batches):
+  @tf.function(reduce_retracing=True)
+  def logits(images):
+    return forward(spec, params, images)
+
+  return np.concatenate([logits(images).numpy() for images in batches])
+
+
+def _cifar10(settings):
+  test, labels = cifar10.load(settings.data_dir, "test")
+  count = settings.num_images or len(test)
+  train, _ = cifar10.load(settings.data_dir, "train")
+  train = train[: settings.calibration_images]
+  return Images(
+    _batches(normalise(test[:count]), settings.batch_size),
+    labels[:count],
+    _batches(normalise(train), settings.batch_size),
+  )
+
+
+def _batches(images, size):
+  return [images[i : i + size] for i in range(0, len(images), size)]
+
+
+def _read(path, spec: NetSpec):
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      x = file["x"]
+  except (OSError, ValueError, KeyError, AttributeError) as error:
+    raise DataError(f"{path} is no npz with images `x` ({error})") from None
+  if x.dtype != np.float32 or x.shape[1:] != spec.input_shape or not len(x):
+    raise DataError(
+      f"{path}: x must be float32 [N, {', '.join(map(str, spec.input_shape))}],"
+      f" not {x.dtype} {list(x.shape)}"
+    )
+  return x
+
+
+def _write(output, params, logits, metrics, model):
+  folder = Path(output).parent
+  folder.mkdir(parents=True, exist_ok=True)
+  store.save(f"{output}.params.npz", params)
+  if logits is not None:
+    store.save(f"{output}.npz", {"logits": logits})
+  if model is not None:
+    tflite.write(f"{output}.tflite", model)
+  if "batch_norm" in metrics:
+    write_text(f"{output}.json", json.dumps(metrics, indent=2) + "\n")
