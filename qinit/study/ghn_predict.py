@@ -77,8 +77,8 @@ class Images:
 
 
 def run(settings: Settings) -> dict:
-  """Writes OUT.params.npz, and with images or a data set OUT.npz (`logits`),
-  OUT.json and, if asked for, OUT.tflite, all or nothing. Returns the metrics.
+  """Writes OUT.params.npz and OUT.json, with images or a data set OUT.npz
+  (`logits`) and, if asked for, OUT.tflite. Returns the metrics.
 
   Raises:
     QinitError: for bad input; nothing is written then.
@@ -193,5 +193,4 @@ def _write(output, params, logits, metrics, model):
     store.save(f"{output}.npz", {"logits": logits})
   if model is not None:
     tflite.write(f"{output}.tflite", model)
-  if "batch_norm" in metrics:
-    write_text(f"{output}.json", json.dumps(metrics, indent=2) + "\n")
+  write_text(f"{output}.json", json.dumps(metrics, indent=2) + "\n")
