@@ -48,7 +48,7 @@ def run(interpreter: Interpreter, codes: np.ndarray) -> np.ndarray:
   batch size; the last batch is filled up with zeros."""
   entry = interpreter.get_input_details()[0]
   out = interpreter.get_output_details()[0]["index"]
-  shape, dtype = tuple(entry["shape"]), entry["dtype"]
+  shape, dtype = tuple(entry["shape"].tolist()), entry["dtype"]
   if (codes.shape[1:], codes.dtype) != (shape[1:], dtype):
     raise BadInput(
       f"the model takes {dtype.__name__} of shape {shape[1:]}, the check file"

@@ -1,6 +1,7 @@
 """Runs TensorFlow Lite files in LiteRT and compares them with the simulator."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -37,12 +38,14 @@ class Runtime:
     threads: int = 1,
   ):
     try:
-      self.interpreter = Interpreter(
-        model_content=model,
-        experimental_op_resolver_type=KERNELS[kernels],
-        experimental_preserve_all_tensors=keep,
-        num_threads=threads,
-      )
+      with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that `keep` is for debugging
+        self.interpreter = Interpreter(
+          model_content=model,
+          experimental_op_resolver_type=KERNELS[kernels],
+          experimental_preserve_all_tensors=keep,
+          num_threads=threads,
+        )
       self._allocate(batch_size)
     except (RuntimeError, ValueError) as error:
       raise ExportError(f"LiteRT refuses the file: {error}") from None

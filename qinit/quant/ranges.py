@@ -50,9 +50,9 @@ class Histogram:
       [self.counts[: _HALF - 1 : -1], self.counts[:_HALF]]
     )
     below = np.cumsum(counts)
-    target = percent / 100 * below[-1]
-    i = min(int(np.searchsorted(below, target)), len(counts) - 1)
-    share = (target - (below[i] - counts[i])) / max(counts[i], 1)
+    target = max(percent / 100 * below[-1], 1e-9)  # past the empty bins
+    i = int(np.searchsorted(below, target))
+    share = (target - (below[i] - counts[i])) / counts[i]
     lo, hi = _edges(i)
     return float(np.clip(lo + share * (hi - lo), self.lo, self.hi))
 
