@@ -123,6 +123,7 @@ def open_run(folder: str | os.PathLike, identity: dict) -> None:
     }
     write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
     return
+  identity = json.loads(json.dumps(identity))  # tuples become lists
   theirs = _read_identity(path)
   other = [
     key
