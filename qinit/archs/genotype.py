@@ -110,6 +110,8 @@ class NetConfig:
       raise SpecError("genotype must be a Genotype")
     for name, (least, most) in _LIMITS.items():
       _integer(name, getattr(self, name), least, most)
+    if self.ks % 2 == 0:
+      raise SpecError(f"ks must be odd, not {self.ks}")
     for name in ("stem_pool", "preproc", "glob_avg"):
       if not isinstance(getattr(self, name), bool):
         raise SpecError(f"{name} must be true or false")
