@@ -41,4 +41,3 @@ def epoch_batches(
     .map(batch, num_parallel_calls=2, deterministic=True)
     .prefetch(4)
   )
-
