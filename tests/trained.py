@@ -24,7 +24,7 @@ def digits():
   return np.repeat(images, 3, -1), data.target
 
 
-def network(arch: str, epochs: int = 3, width: float = 0.25):
+def network(arch: str, epochs: int = 2, width: float = 0.25):
   """(spec, params) of an architecture after a short training."""
   images, labels = digits()
   images, labels = images[:TRAINING], labels[:TRAINING]
@@ -35,7 +35,7 @@ def network(arch: str, epochs: int = 3, width: float = 0.25):
   model = builder.build(spec)
   builder.assign(model, lsuv(spec, params, kernels, images[:128]))
   model.compile(
-    tf_keras.optimizers.Adam(2e-3),
+    tf_keras.optimizers.Adam(1e-3),
     tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
   )
   model.fit(images, labels, batch_size=16, epochs=epochs, verbose=0)

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from qinit.errors import ExportError
@@ -48,34 +49,41 @@ def convert(spec: NetSpec, params: Mapping, ranges: Ranges) -> bytes:
 class _Annotate:
   """The tap that says with fake-quant ops what the converter is to write.
 
-  Weights and biases are already on their grids.
+  Weights and biases lie on their grids already; the ops name the ranges from
+  which the converter derives scales and zero points itself.
   """
 
-  def __init__(self, network: QuantizedNetwork):
-    self.affines = network.affines
-    self.rounded = {INPUT} | {
-      g.name for g in network.placement.groups if g.rounds
-    }
-    self.weights = {}
-    for group in network.placement.groups:
-      if group.kernel:
-        weights = network.weights[group.name]
-        scale = network.affines[group.inputs[0]].scale * weights.affine.scale
-        self.weights[group.kernel] = _fake_quant(
-          weights.affine.dequantize(weights.codes), weights.affine
-        )
-        self.weights[group.bias] = weights.bias.astype("f4") * scale
+  def __init__(self, network: QuantizedNetwork, params, ranges: Ranges):
+    self.network, self.params, self.ranges = network, params, ranges
+    groups = network.placement.groups
+    self.rounded = {INPUT} | {g.name for g in groups if g.rounds}
+    self.kernels = {g.kernel: g for g in groups if g.kernel}
+    self.biases = {g.bias: g for g in groups if g.kernel}
 
   def __call__(self, kind, name, tensor):
-    if kind == "weight":
-      return self.weights[name]
+    if name in self.kernels:
+      return self._kernel(self.kernels[name])
+    if name in self.biases:
+      return self._bias(self.biases[name])
     if name not in self.rounded:
       return tensor
-    return _fake_quant(tensor, self.affines[name])
+    return _fake_quant(tensor, *self.ranges[self.network.placement.owner[name]])
+
+  def _kernel(self, group):
+    weights = self.network.weights[group.name]
+    kernel = np.asarray(self.params[group.kernel])
+    values = weights.affine.dequantize(weights.codes)
+    return _fake_quant(values, kernel.min(), kernel.max())
+
+  def _bias(self, group):
+    weights = self.network.weights[group.name]
+    scale = self.network.affines[group.inputs[0]].scale * weights.affine.scale
+    return tf.constant(weights.bias.astype(np.float32) * scale)
 
 
-def _fake_quant(x, affine):
-  return tf.quantization.fake_quant_with_min_max_vars(x, *affine.range)
+def _fake_quant(x, lo, hi):
+  lo, hi = min(lo, 0.0), max(hi, 0.0)
+  return tf.quantization.fake_quant_with_min_max_vars(x, lo, hi)
 
 
 def _main(job, out):
@@ -88,7 +96,7 @@ def _main(job, out):
     autograph=False,
   )
   def run(image):
-    tap = _Annotate(network)
+    tap = _Annotate(network, params, ranges)
     y = forward.forward(network.placement.spec, params, image, tap)
     return tf.identity(y, name="output")
 
