@@ -12,6 +12,9 @@ from absl import app, flags, logging
 from qinit.errors import QinitError
 
 
+_NO_SPACE = ("No space left on device", "Disk quota exceeded")
+
+
 def run(main) -> None:
   """Runs `main(argv)`: exit code 0 when done, 2 for bad input with one
   sentence on stderr, 1 for a failure that is ours."""
@@ -53,10 +56,11 @@ def _guarded(main, argv):
     main(argv)
   except QinitError as error:
     _refuse(str(error))
-  except OSError as error:
-    if error.errno not in (28, 122):  # no space, quota exceeded
+  except Exception as error:
+    # Python, TensorFlow and NumPy each have their own class for it.
+    if not any(words in str(error) for words in _NO_SPACE):
       raise
-    _refuse(f"the disk is full ({error}): free some space and run again")
+    _refuse("the disk is full: free some space and run the command again")
 
 
 def _refuse(sentence):

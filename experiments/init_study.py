@@ -137,12 +137,12 @@ def settings():
     "archs": _names("architecture", _ARCH.value, ARCHS),
     "inits": _inits(_INIT.value),
     "seeds": _seeds(_SEEDS.value),
+    "bits": _bits(_BITS.value),
   }
   app.load_tensorflow()
   from qinit.study.init_study import InitStudy
 
   return InitStudy(
-    bits=_bits(_BITS.value),
     data_dir=_DATA_DIR.value,
     clip_percentile=_CLIP.value,
     calibration_images=_CALIBRATION.value,

@@ -146,12 +146,10 @@ def run_cell(
   params = keras.params(model)
   tf_keras.backend.clear_session()
   for scheme in parse_bits(",".join(bits), study.clip_percentile):
-    watch.say(f"quantising to {scheme.name}")
-    status, more = (
-      ("diverged", {})
-      if outcome.diverged or dead
-      else (_quantised(study, cell, scheme, params, logits, data))
-    )
+    status, more = "diverged", {}
+    if not (outcome.diverged or dead):
+      watch.say(f"quantising to {scheme.name}")
+      status, more = _quantised(study, cell, scheme, params, logits, data)
     seconds = outcome.seconds + time.monotonic() - begin
     yield Record(
       KIND,
