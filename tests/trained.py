@@ -33,9 +33,10 @@ def network(arch: str, epochs: int = 2, width: float = 0.25):
   params = initial_params(spec, "he_uniform", 0)
   kernels = [k for k, p in spec.param_specs().items() if p.is_kernel]
   model = builder.build(spec)
+  rate = 2e-3 if zoo.ARCHS[arch].batch_norm else 1e-3
   builder.assign(model, lsuv(spec, params, kernels, images[:128]))
   model.compile(
-    tf_keras.optimizers.Adam(1e-3),
+    tf_keras.optimizers.Adam(rate),
     tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
   )
   model.fit(images, labels, batch_size=16, epochs=epochs, verbose=0)

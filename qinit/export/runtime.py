@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from qinit.errors import ExportError
+from qinit.errors import ExportError, one_of
 from qinit.graph.spec import INPUT
 from qinit.quant.integer import IntegerNetwork
 
@@ -37,12 +37,13 @@ class Runtime:
     batch_size: int | None = None,
     threads: int = 1,
   ):
+    resolver = KERNELS[one_of("kernels", kernels, KERNELS)]
     try:
       with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that `keep` is for debugging
         self.interpreter = Interpreter(
           model_content=model,
-          experimental_op_resolver_type=KERNELS[kernels],
+          experimental_op_resolver_type=resolver,
           experimental_preserve_all_tensors=keep,
           num_threads=threads,
         )

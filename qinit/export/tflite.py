@@ -1,5 +1,6 @@
 """Writes quantised networks as TensorFlow Lite files of UINT8 and INT32."""
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,14 +46,18 @@ def lower(network: QuantizedNetwork, batch_size: int = 1) -> bytes:
 
 def write_check(path, network: IntegerNetwork, images) -> None:
   """Writes what the device has to reproduce: `input_codes` of images
-  [B, H, W, C] and the `output_codes` [B, classes] of the simulator, uint8."""
-  part = Path(f"{path}.part.npz")
+  [B, H, W, C] and the `output_codes` [B, classes] of the simulator, uint8.
+
+  Raises:
+    ExportError: if the file cannot be written.
+  """
+  archive = io.BytesIO()
   np.savez_compressed(
-    part,
+    archive,
     input_codes=network.input_codes(images),
     output_codes=network.output_codes(images),
   )
-  os.replace(part, path)
+  write(path, archive.getvalue())
 
 
 def write(path, data: bytes) -> None:
