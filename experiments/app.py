@@ -11,7 +11,6 @@ from absl import app, flags, logging
 
 from qinit.errors import QinitError
 
-
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 
 

@@ -3,6 +3,9 @@
   python -m experiments.report --run=DIR
     DIR/results.csv, DIR/figures, DIR/report.html, DIR/cells/*/figures
 
+  python -m experiments.report --run=DIR --publish=results
+    copies the run's rows, settings and layer statistics to results/KIND
+
   python -m experiments.report --results=results --output=RESULTS.md
     RESULTS.md and results/figures, from the committed rows
 
@@ -15,11 +18,14 @@ from absl import flags
 
 from experiments import app
 from qinit.errors import QinitError
-from qinit.report import run
+from qinit.report import publish, run
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run", None, "Run folder of a study.")
 flags.DEFINE_string("results", None, "Folder of committed rows, KIND/*.jsonl.")
+flags.DEFINE_string(
+  "publish", None, "Folder of committed rows to which --run is copied."
+)
 flags.DEFINE_string("output", "RESULTS.md", "File to write with --results.")
 
 
@@ -27,7 +33,10 @@ def main(argv):
   del argv
   if bool(FLAGS.run) == bool(FLAGS.results):
     raise QinitError("give either --run=DIR or --results=DIR")
-  if FLAGS.run:
+  if FLAGS.publish:
+    complaints = publish.publish(_run_folder(), FLAGS.publish)
+    written = FLAGS.publish
+  elif FLAGS.run:
     complaints, written = run.rebuild(FLAGS.run), f"{FLAGS.run}/report.html"
   else:
     complaints = run.results(FLAGS.results, FLAGS.output)
@@ -37,5 +46,15 @@ def main(argv):
   print(written)
 
 
-if __name__ == "__main__":
+def _run_folder():
+  if not FLAGS.run:
+    raise QinitError("--publish needs the run to publish: --run=DIR")
+  return FLAGS.run
+
+
+def cli():
   app.run(main)
+
+
+if __name__ == "__main__":
+  cli()

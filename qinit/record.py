@@ -124,7 +124,7 @@ def open_run(folder: str | os.PathLike, identity: dict) -> None:
     write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
     return
   identity = json.loads(json.dumps(identity))  # tuples become lists
-  theirs = _read_identity(path)
+  theirs = read_identity(path)
   other = [
     key
     for key in sorted(identity.keys() | theirs.keys())
@@ -137,21 +137,24 @@ def open_run(folder: str | os.PathLike, identity: dict) -> None:
     )
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-  """Writes a file that appears whole or not at all."""
+def read_identity(path: str | os.PathLike) -> dict:
+  """The settings that a run's `config.json` holds; raises RunError if it is
+  damaged."""
   path = Path(path)
-  partial = path.with_name(path.name + ".partial")
-  partial.write_text(text)
-  os.replace(partial, path)
-
-
-def _read_identity(path):
   try:
     return dict(json.loads(path.read_text())["identity"])
   except (ValueError, KeyError, TypeError):
     raise RunError(
       f"{path} is damaged: delete the folder or choose another --output_dir"
     ) from None
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  """Writes a file that appears whole or not at all."""
+  path = Path(path)
+  partial = path.with_name(path.name + ".partial")
+  partial.write_text(text)
+  os.replace(partial, path)
 
 
 def _ends_in_newline(file) -> bool:

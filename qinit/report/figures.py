@@ -16,7 +16,7 @@ from qinit.stats.layerwise import KINDS, LayerRow, of_kind
 QUANTITIES = (
   ("range", "Range", True),
   ("average_precision", "Average channel precision", False),
-  ("sqnr_db", "SQNR (dB)", False),
+  ("kl", "KL of the output (nats)\nwith this layer alone quantised", True),
 )
 _KIND_TITLES = {
   "weight": "Weights (BatchNorm folded)",
@@ -30,8 +30,8 @@ def layerwise(
   title: str,
   highlighted: Iterable[str] | None = None,
 ) -> Figure:
-  """Range, average precision and SQNR by layer, weights on the left and
-  activations on the right, the runs overlaid (Figs. 3 to 5).
+  """Range, average precision and what quantising the layer alone costs, by
+  layer, weights left and activations right, the runs overlaid (Figs. 3 to 5).
 
   Args:
     runs: layerwise rows by initialiser.

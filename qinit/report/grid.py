@@ -62,6 +62,12 @@ class Group:
     values = self.values(metric)
     return statistics.fmean(values) if values else None
 
+  @property
+  def minutes(self) -> float | None:
+    """The mean time that a seed took; None where it was not recorded."""
+    seconds = [r.env["seconds"] for r in self.records if "seconds" in r.env]
+    return statistics.fmean(seconds) / 60 if seconds else None
+
   def sd(self, metric: str) -> float | None:
     """The sample standard deviation over seeds; None for fewer than two."""
     values = self.values(metric)

@@ -103,8 +103,7 @@ def _minutes_by_cell(records):
   minutes = {}
   for r in records:
     cell = tuple(r.cell.get(axis) for axis in ("arch", "init", "seed"))
-    seconds = r.env.get("seconds", 0.0)
-    taken = r.metrics.get("minutes", seconds / 60)
+    taken = r.env.get("seconds", 0.0) / 60
     minutes[cell] = max(minutes.get(cell, 0.0), taken)
   return minutes
 
@@ -195,7 +194,8 @@ def _overlay(arch, runs, bright, prefix):
   name = ARCHS[arch].row_name if arch in ARCHS else arch
   return Figure(
     f"{prefix}_{arch}_layers",
-    f"{name}: range, average channel precision and SQNR by layer.",
+    f"{name}: range, average channel precision and the cost of quantising the"
+    " layer alone.",
     lambda: figures.layerwise(runs, name, bright),
   )
 

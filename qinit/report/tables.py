@@ -36,7 +36,7 @@ COLUMNS: tuple[tuple[str, Callable[[Group], str]], ...] = (
   ("QUINT8 SD", _sd("quint8_accuracy")),
   ("LiteRT Accuracy", _mean("litert_accuracy", 2)),
   ("Equal Codes (%)", _mean("litert_equal_codes", 3)),
-  ("Minutes", _mean("minutes", 1)),
+  ("Minutes", lambda group: number(group.minutes, 1)),
   ("Status", lambda group: group.status),
 )
 
@@ -77,8 +77,9 @@ def summary_table(records: Iterable[Record]) -> Table:
 
 
 def weakest_layer_table(runs: dict[str, dict[str, list[LayerRow]]]) -> Table:
-  """A row per architecture and initialiser: the layer of the lowest SQNR,
-  weights and activations, which is where to look for what was lost.
+  """A row per architecture and initialiser: the weights and the activations
+  whose quantisation alone changes the output most, and the points of accuracy
+  that it costs, which is where to look for what was lost.
 
   Args:
     runs: layerwise rows by initialiser, by architecture.
@@ -93,8 +94,10 @@ def weakest_layer_table(runs: dict[str, dict[str, list[LayerRow]]]) -> Table:
       "Network",
       "Weakest weights",
       "Weakest activations",
-      "SQNR weights (dB)",
-      "SQNR activations (dB)",
+      "KL weights",
+      "KL activations",
+      "Points weights",
+      "Points activations",
     ),
     rows=tuple(_weakest(*cell) for cell in cells),
     text_columns=3,
@@ -136,6 +139,8 @@ def _weakest(arch, init, rows):
     grid.row_name(arch, init),
     weight.name if weight else MISSING,
     activation.name if activation else MISSING,
-    number(weight and weight.sqnr_db, 1),
-    number(activation and activation.sqnr_db, 1),
+    number(weight and weight.kl, 4),
+    number(activation and activation.kl, 4),
+    number(weight and weight.accuracy_loss, 2),
+    number(activation and activation.accuracy_loss, 2),
   )

@@ -29,6 +29,9 @@ class LayerRow:
     sqnr_db: signal-to-quantisation-noise ratio.
     clipped_share: share of values outside min..max, in 0..1.
     qmse: mean squared difference that quantisation made.
+    kl: KL divergence of the network's output, in nats, when this tensor alone
+      is quantised; NaN where that was not measured.
+    accuracy_loss: points of accuracy lost when this tensor alone is quantised.
   """
 
   layer: int
@@ -42,6 +45,8 @@ class LayerRow:
   sqnr_db: float
   clipped_share: float
   qmse: float
+  kl: float = math.nan
+  accuracy_loss: float = math.nan
 
 
 COLUMNS = tuple(f.name for f in dataclasses.fields(LayerRow))
@@ -85,9 +90,10 @@ def of_kind(rows: Iterable[LayerRow], kind: str) -> list[LayerRow]:
 
 
 def worst_layer(rows: Iterable[LayerRow], kind: str) -> LayerRow | None:
-  """The layer of the lowest SQNR, where most was lost; None without rows."""
-  known = [r for r in of_kind(rows, kind) if not math.isnan(r.sqnr_db)]
-  return min(known, key=lambda r: r.sqnr_db, default=None)
+  """The layer whose quantisation alone changes the output most (the largest
+  `kl`); None where that was not measured."""
+  known = [r for r in of_kind(rows, kind) if not math.isnan(r.kl)]
+  return max(known, key=lambda r: r.kl, default=None)
 
 
 def _row(cells):

@@ -21,10 +21,13 @@ from qinit.stats import accuracy
 from qinit.stats.distribution import write_distributions
 from qinit.stats.layerwise import to_csv
 from qinit.study.layers import layer_statistics
+from qinit.study.sensitivity import with_sensitivity
 
 # Images are scaled to [0, 1]: the input's range is fixed and exact.
 _INPUT_RANGE = (0.0, 1.0)
 _BATCH = 128
+# Tensors are quantised one at a time on so many test images.
+_SENSITIVITY_IMAGES = 1000
 # Layers are compared with the runtime's on so many test images, and the
 # reference kernels, which are slow, run on so many.
 _LAYER_IMAGES, _REFERENCE_IMAGES, _CHECK_IMAGES = 64, 1000, 100
@@ -64,14 +67,19 @@ def quantise(
   rows, distributions = layer_statistics(
     network.quantized, params, _batches(images), scheme.clip_percentile
   )
+  tap = FakeQuant(network.placement, params, ranges, scheme)
+  test = scaled(data.test_images)
+  some = slice(_SENSITIVITY_IMAGES)
+  rows = with_sensitivity(
+    rows, network.placement, params, tap, test[some], data.test_labels[some]
+  )
   suffix = "" if scheme.name == "w8a8" else f"_{scheme.name}"
   write_text(folder / f"layerwise{suffix}.csv", to_csv(rows))
   write_distributions(folder / f"distributions{suffix}.npz", distributions)
   file = folder / f"model_{_file_name(scheme)}"
-  test = scaled(data.test_images)
   return (
     _simulated(network, test, logits, data.test_labels)
-    | _fake_quantised(network, params, ranges, scheme, test, data.test_labels)
+    | _fake_quantised(network, params, tap, test, data.test_labels)
     | _in_runtime(network, test, data.test_labels, file)
   )
 
@@ -89,10 +97,9 @@ def _simulated(network, images, logits, labels):
   }
 
 
-def _fake_quantised(network, params, ranges, scheme, images, labels):
+def _fake_quantised(network, params, tap, images, labels):
   """The fake-quant graph, a float simulation, beside the exact one."""
   placement = network.placement
-  tap = FakeQuant(placement, params, ranges, scheme)
 
   @tf.function(input_signature=[_image_batch(placement.spec)])
   def logits(batch):

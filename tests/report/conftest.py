@@ -13,9 +13,10 @@ from qinit.stats.layerwise import LayerRow
 PAPER_INITS = [k for k, row in INITIALIZERS.items() if row.in_paper]
 
 
-def row(arch, init, seed=0, status="ok", bits="w8a8", **metrics):
+def row(arch, init, seed=0, status="ok", bits="w8a8", minutes=1.0, **metrics):
   cell = {"arch": arch, "init": init, "seed": seed, "bits": bits}
-  env = {"hardware": "a test bench", "threads": 2, "seconds": 60.0}
+  env = {"hardware": "a test bench", "threads": 2}
+  env["seconds"] = 60 * minutes
   return Record("init_study", cell, "c0ffee", metrics, status, env)
 
 
@@ -58,14 +59,17 @@ def layers_of(arch, seed=0, scale=1.0):
           38 + 6 * np.log(precision) - 2 * spike,
           0.01,
           1e-4 * spike,
+          1e-3 * spike / precision,
+          0.5 * spike,
         )
       )
   return rows
 
 
-def layer(index, name, kind, span=1.0, precision=0.5, sqnr_db=30.0):
+def layer(index, name, kind, span=1.0, precision=0.5, kl=0.01, loss=0.0):
+  fixed = (3.0, 30.0, 0.0, 1e-5)
   return LayerRow(
-    index, name, kind, span, 0.0, span, precision, 3.0, sqnr_db, 0.0, 1e-5
+    index, name, kind, span, 0.0, span, precision, *fixed, kl, loss
   )
 
 
@@ -104,7 +108,6 @@ def study():
             seed,
             qmse=drop / 9,
             qce=0.9 + drop / 30,
-            minutes=4.2,
             epochs=20,
             litert_accuracy=fp32 - drop,
             litert_equal_codes=99.971,

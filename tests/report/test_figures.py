@@ -32,7 +32,7 @@ def test_layerwise_draws_every_run_in_every_panel(runs):
   assert [ax.get_ylabel() for ax in figure.axes[::2]] == [
     "Range",
     "Average channel precision",
-    "SQNR (dB)",
+    "KL of the output (nats)\nwith this layer alone quantised",
   ]
   assert [ax.get_yscale() for ax in figure.axes[:2]] == ["log", "log"]
 
@@ -61,8 +61,8 @@ def test_only_the_highlighted_are_in_colour(runs):
 
 def test_what_cannot_be_drawn_leaves_a_gap(make):
   rows = [
-    make.layer(0, "a", "weight", 0.0, math.nan, sqnr_db=math.inf),
-    make.layer(1, "b", "weight", 2.0, 0.5, sqnr_db=30.0),
+    make.layer(0, "a", "weight", 0.0, math.nan, kl=0.0),
+    make.layer(1, "b", "weight", 2.0, 0.5, kl=0.1),
   ]
   figure = figures.layerwise({"he_uniform": rows}, "")
   for ax in figure.axes[::2]:

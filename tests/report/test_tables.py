@@ -102,12 +102,12 @@ def test_summary_of_an_architecture_that_never_trained(make):
 
 def test_weakest_layers(make):
   rows = [
-    make.layer(0, "a", "weight", sqnr_db=30.0),
-    make.layer(1, "b", "weight", sqnr_db=20.0),
-    make.layer(0, "a", "activation", sqnr_db=15.5),
+    make.layer(0, "a", "weight", kl=0.01),
+    make.layer(1, "b", "weight", kl=0.25, loss=1.5),
+    make.layer(0, "a", "activation", kl=0.5, loss=-0.25),
   ]
   runs = {"dws_conv_bn": {"he_uniform": rows, "lsuv": []}}
   assert tables.weakest_layer_table(runs).rows == (
-    ("DWS_Conv_With_BN_HeUni", "b", "a", "20.0", "15.5"),
-    ("DWS_Conv_With_BN_LSUV", "–", "–", "–", "–"),
+    ("DWS_Conv_With_BN_HeUni", "b", "a", "0.2500", "0.5000", "1.50", "-0.25"),
+    ("DWS_Conv_With_BN_LSUV", *["–"] * 6),
   )

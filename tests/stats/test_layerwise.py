@@ -8,18 +8,24 @@ from qinit.stats import layerwise
 from qinit.stats.layerwise import LayerRow
 
 ROWS = [
-  LayerRow(1, "b", "weight", 2.0, -1.0, 1.0, 0.5, 3.0, 30.0, 0.0, 1e-5),
-  LayerRow(0, "a", "weight", 1.0, 0.0, 1.0, 0.25, 1.8, math.inf, 0.0, 0.0),
-  LayerRow(0, "a", "activation", 6.0, 0.0, 6.0, 0.75, 9.0, 20.5, 0.01, 0.1),
+  LayerRow(
+    1, "b", "weight", 2.0, -1.0, 1.0, 0.5, 3.0, 30.0, 0.0, 1e-5, 0.25, -0.5
+  ),
+  LayerRow(
+    0, "a", "weight", 1.0, 0.0, 1.0, 0.25, 1.8, math.inf, 0.0, 0.0, 0.125, 0.0
+  ),
+  LayerRow(
+    0, "a", "activation", 6.0, 0.0, 6.0, 0.75, 9.0, 20.5, 0.01, 0.1, 0.5, 1.0
+  ),
 ]
 
 
 def test_csv_as_text():
   assert layerwise.to_csv(ROWS[:2]) == (
     "layer,name,kind,range,min,max,average_precision,kurtosis,sqnr_db,"
-    "clipped_share,qmse\n"
-    "1,b,weight,2,-1,1,0.5,3,30,0,1e-05\n"
-    "0,a,weight,1,0,1,0.25,1.8,inf,0,0\n"
+    "clipped_share,qmse,kl,accuracy_loss\n"
+    "1,b,weight,2,-1,1,0.5,3,30,0,1e-05,0.25,-0.5\n"
+    "0,a,weight,1,0,1,0.25,1.8,inf,0,0,0.125,0\n"
   )
 
 
@@ -37,8 +43,10 @@ def test_of_kind_is_in_network_order():
   assert names == ["a", "b"]
 
 
-def test_worst_layer_has_the_lowest_sqnr():
+def test_worst_layer_changes_the_output_most():
   assert layerwise.worst_layer(ROWS, "weight").name == "b"
+  unmeasured = [dataclasses.replace(r, kl=math.nan) for r in ROWS]
+  assert layerwise.worst_layer(unmeasured, "weight") is None
   assert layerwise.worst_layer([], "weight") is None
 
 
