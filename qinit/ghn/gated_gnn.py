@@ -29,41 +29,62 @@ _BUCKETS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 2560)
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-  """One sweep over B graphs, padded to `places` = steps * LANES rows each.
+  """One sweep over B graphs, padded to P = steps * LANES rows each.
 
   Attributes:
-    place: [N] for each node of the meta-batch its row of B * places.
-    node: [B * places] the node in each row (padding rows repeat node 0).
-    distance: [B, places, places] uint8 (hearer, speaker); 0 without an edge.
-    steps: number of steps that are not padding.
+    place: [N] for each node of the meta-batch its row of B * P.
+    node: [B * P] the node in each row; rows of padding have node 0.
+    distance: [B, P, P] uint8 (hearer, speaker); 0 without an edge.
+    steps: [2], or [1] for one graph: of each half of the graphs, the steps
+      that are not padding.
   """
 
   place: np.ndarray
   node: np.ndarray
   distance: np.ndarray
-  steps: int
+  steps: np.ndarray
 
 
 def schedules(graphs: list[GhnGraph]) -> tuple[Schedule, Schedule]:
   """The forward and the backward sweep over a meta-batch."""
   forward = [_places(g.predecessors) for g in graphs]
   backward = [_backward_places(g.predecessors) for g in graphs]
-  steps = 1 + max(int(p.max()) for p in forward + backward) // LANES
-  bucket = next(size for size in _BUCKETS if size >= steps)
+  most = max(_steps(p) for p in forward + backward)
+  bucket = next(size for size in _BUCKETS if size >= most)
   return (
     _schedule(forward, [g.distance.T for g in graphs], bucket),
     _schedule(backward, [g.distance for g in graphs], bucket),
   )
 
 
-def propagate(x: tf.Tensor, cell: dict, graphs: list[GhnGraph]) -> tf.Tensor:
-  """Node states [N, hid] after a forward and a backward sweep over `x`
-  [N, hid], the nodes of all graphs one after the other."""
-  for schedule in schedules(graphs):
-    rows = tf.gather(x, schedule.node)
-    h = sweep(rows, schedule.distance, schedule.steps, cell)
-    x = tf.gather(h, schedule.place)
-  return x
+def arguments(forward: Schedule, backward: Schedule) -> dict[str, np.ndarray]:
+  """What `propagate` takes as `plan`; its shapes are those of the bucket."""
+  return {
+    "forward": forward.distance,
+    "forward_steps": forward.steps,
+    "between": forward.place[backward.node].astype(np.int32),
+    "backward": backward.distance,
+    "backward_steps": backward.steps,
+  }
+
+
+def propagate(x: tf.Tensor, cell: dict, plan: dict) -> tf.Tensor:
+  """Node states after both sweeps, in the backward sweep's rows [B * P, hid],
+  from `x` in those of the forward sweep. To be called in a tf.function."""
+  x = _halves(x, plan["forward"], plan["forward_steps"], cell)
+  x = tf.gather(x, plan["between"])
+  return _halves(x, plan["backward"], plan["backward_steps"], cell)
+
+
+def _halves(x, distance, steps, cell):
+  """A sweep over each half of the graphs, which run side by side."""
+  parts = steps.shape[0]
+  rows, distances = tf.split(x, parts), tf.split(distance, parts)
+  swept = [
+    sweep(r, d, s, cell)
+    for r, d, s in zip(rows, distances, tf.unstack(steps), strict=True)
+  ]
+  return tf.concat(swept, 0)
 
 
 def node_states(weights: dict, x: tf.Tensor) -> tf.Tensor:
@@ -75,17 +96,19 @@ def node_states(weights: dict, x: tf.Tensor) -> tf.Tensor:
 
 def _places(predecessors):
   """Each node's place: the first free one in a step behind its predecessors."""
-  steps, free = [], {}
-  places = np.empty(len(predecessors), np.int64)
-  for v, before in enumerate(predecessors):
-    step = 1 + max((steps[u] for u in before), default=-1)
-    while free.get(step, 0) == LANES:
+  steps, places = [], []
+  free = [0] * (len(predecessors) + 1)
+  for before in predecessors:
+    if len(before) == 1:
+      step = steps[before[0]] + 1
+    else:
+      step = 1 + max((steps[u] for u in before), default=-1)
+    while free[step] == LANES:
       step += 1
-    lane = free.get(step, 0)
-    free[step] = lane + 1
+    places.append(step * LANES + free[step])
+    free[step] += 1
     steps.append(step)
-    places[v] = step * LANES + lane
-  return places
+  return np.array(places)
 
 
 def _backward_places(predecessors):
@@ -97,16 +120,22 @@ def _backward_places(predecessors):
   return _places(after)[::-1]
 
 
+def _steps(places):
+  return 1 + int(places.max()) // LANES
+
+
 def _schedule(places, distances, bucket):
   size = bucket * LANES
   count = 1 << (len(places) - 1).bit_length()
   distance = np.zeros([count, size, size], np.uint8)
   for b, (place, d) in enumerate(zip(places, distances, strict=True)):
     distance[b][np.ix_(place, place)] = d
+  steps = np.zeros([count], np.int32)
+  steps[: len(places)] = [_steps(p) for p in places]
+  steps = steps.reshape([min(count, 2), -1]).max(1)
   place = np.concatenate([p + b * size for b, p in enumerate(places)])
   node = np.zeros(count * size, np.int32)
   node[place] = np.arange(len(place))
-  steps = 1 + max(int(p.max()) for p in places) // LANES
   return Schedule(place, node, distance, steps)
 
 

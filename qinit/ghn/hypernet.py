@@ -134,13 +134,14 @@ class HyperNet(tf.Module):
       name: tf.Variable(weights[name], name=name)
       for name in weight_shapes(config)
     }
-    rows = tf.TensorSpec([None, config.hid])
-    self._features = tf.function(
-      self._features_graph,
+    # Traced once per bucket of graphs, and once for networks of any size.
+    self._embed = tf.function(self._embed_graph, autograph=False)
+    self._embed_alone = tf.function(
+      self._embed_alone_graph,
       [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 4], tf.int32)],
       autograph=False,
     )
-    self._finish = tf.function(self._finish_graph, [rows], autograph=False)
+    rows = tf.TensorSpec([None, config.hid])
     self._decode = tf.function(
       self._decode_graph, [rows, decoder.PLAN_SIGNATURE], autograph=False
     )
@@ -174,10 +175,15 @@ class HyperNet(tf.Module):
     indices = embed.shape_indices(
       shapes, self.config.num_classes, self.config.max_kernel
     )
-    x, cell = self._features(primitive, indices)
-    if self.config.hypernet == "gatedgnn":
-      x = gated_gnn.propagate(x, cell, graphs)
-    return self._finish(x)
+    if self.config.hypernet == "mlp":
+      return self._embed_alone(primitive, indices)
+    forward, backward = gated_gnn.schedules(graphs)
+    rows = self._embed(
+      primitive[forward.node],
+      indices[forward.node],
+      gated_gnn.arguments(forward, backward),
+    )
+    return tf.gather(rows, backward.place)
 
   def decode(self, specs, graphs, states: tf.Tensor) -> list[dict]:
     """Parameters of each network from the node states of all."""
@@ -186,15 +192,16 @@ class HyperNet(tf.Module):
     )
     return plan.assemble(*self._decode(states, plan.arrays))
 
-  # Each of these is traced once, for networks of any size.
-
-  def _features_graph(self, primitive, indices):
+  def _embed_graph(self, primitive, indices, plan):
     x = embed.node_features(self.weights, primitive, indices)
-    if self.config.hypernet == "mlp":
-      return gated_gnn.node_states(self.weights, x), {}
-    return x, gated_gnn.cell_weights(self.weights)
+    cell = gated_gnn.cell_weights(self.weights)
+    return self._normalised(gated_gnn.propagate(x, cell, plan))
 
-  def _finish_graph(self, x):
+  def _embed_alone_graph(self, primitive, indices):
+    x = embed.node_features(self.weights, primitive, indices)
+    return self._normalised(gated_gnn.node_states(self.weights, x))
+
+  def _normalised(self, x):
     if not self.config.layernorm:
       return x
     return _layer_norm(x, self.weights["ln.weight"], self.weights["ln.bias"])

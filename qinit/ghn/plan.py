@@ -58,8 +58,8 @@ class Plan:
   def assemble(self, flat, kernels, biases) -> list[dict[str, tf.Tensor]]:
     """The parameters of each network from what `decode` returns."""
     params = [{} for _ in self._graphs]
-    counts = [math.prod(p.have) for p in self._pieces]
-    parts = tf.split(flat, counts) if counts else []
+    counts = np.array([math.prod(p.have) for p in self._pieces], np.int32)
+    parts = tf.split(flat, counts, num=len(counts)) if len(counts) else []
     for piece, part in zip(self._pieces, parts, strict=True):
       tensors = tf.unstack(_fit(part, piece))
       for (b, key), tensor in zip(piece.owners, tensors, strict=True):
@@ -165,10 +165,15 @@ def _kernel_piece(kernel, owners, i, o):
 
 def _fit(part, piece):
   if piece.have != piece.whole:
-    part = tf.reshape(part, piece.have)
+    part = _reshape(part, piece.have)
     for axis, size in enumerate(piece.whole):
       part = _repeat(part, axis, size)
-  return tf.reshape(part, piece.shape)
+  return _reshape(part, piece.shape)
+
+
+def _reshape(x, shape):
+  # An array is converted three times faster than a list.
+  return tf.reshape(x, np.array(shape, np.int32))
 
 
 def _repeat(x, axis, size):

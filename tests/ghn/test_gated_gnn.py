@@ -63,8 +63,8 @@ def sequential(weights, x, graph):
 
 
 def level_wise(weights, x, meta_batch):
-  cell = gated_gnn.cell_weights({k: tf.constant(v) for k, v in weights.items()})
-  return gated_gnn.propagate(tf.constant(x), cell, meta_batch).numpy()
+  weights = {k: tf.constant(v) for k, v in weights.items()}
+  return swept(weights, tf.constant(x), meta_batch).numpy()
 
 
 @pytest.mark.parametrize("config", [GHN_2, GHN_1], ids=["ghn2", "ghn1"])
@@ -147,7 +147,7 @@ def test_gradient_against_automatic_differentiation(rng):
   for run in (swept, unrolled):
     with tf.GradientTape() as tape:
       tape.watch([x, weights])
-      h = run(weights, x, graph)
+      h = run(weights, x, [graph])
     sources = [x] + [weights[n] for n in names]
     gradients = tape.gradient(h, sources, upstream)
     found.append([tf.convert_to_tensor(g) for g in gradients])
@@ -156,11 +156,20 @@ def test_gradient_against_automatic_differentiation(rng):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * largest)
 
 
-def swept(weights, x, graph):
-  return gated_gnn.propagate(x, gated_gnn.cell_weights(weights), [graph])
+@tf.function(autograph=False)
+def propagated(weights, rows, plan):
+  return gated_gnn.propagate(rows, gated_gnn.cell_weights(weights), plan)
 
 
-def unrolled(weights, x, graph):
+def swept(weights, x, meta_batch):
+  forward, backward = gated_gnn.schedules(meta_batch)
+  plan = gated_gnn.arguments(forward, backward)
+  rows = propagated(weights, tf.gather(x, forward.node), plan)
+  return tf.gather(rows, backward.place)
+
+
+def unrolled(weights, x, meta_batch):
+  (graph,) = meta_batch
   cell = gated_gnn.cell_weights(weights)
   for reverse, distance in ((False, graph.distance.T), (True, graph.distance)):
     near = np.float32(distance == 1)
