@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from qinit.data.augment import Augmentation
-from qinit.errors import DataError, one_of
+from qinit.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,21 +33,6 @@ class Dataset:
 def scaled(images):
   """uint8 images as float32 in [0, 1], the networks' input."""
   return images.astype(np.float32) / np.float32(255)
-
-
-def load(name: str, data_dir: str | None = None) -> Dataset:
-  """`cifar10` or `digits`; see their modules.
-
-  Raises:
-    QinitError: for an unknown name.
-    DataError: if the data are missing or damaged.
-  """
-  from qinit.data import cifar10, digits
-
-  one_of("data set", name, ("cifar10", "digits"))
-  if name == "digits":
-    return digits.dataset()
-  return cifar10.dataset(data_dir)
 
 
 def check_count(name, images, wanted):

@@ -10,11 +10,11 @@ parameters given as tensors (`apply`). Shapes are without the batch axis:
 import dataclasses
 import typing
 
-from qinit.errors import SpecError, one_of
+from qinit.errors import SpecError
+from qinit.graph.attributes import checked
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
-_LARGEST = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Op:
   def __post_init__(self):
     for field in dataclasses.fields(self):
       object.__setattr__(
-        self, field.name, _checked(self, field, getattr(self, field.name))
+        self, field.name, checked(self.name, field, getattr(self, field.name))
       )
 
   def output_shape(self, *shapes: Shape) -> Shape:
@@ -484,13 +484,6 @@ TABLE = {
   )
 }
 
-_CHOICES = {
-  "padding": ("same", "symmetric"),
-  "kind": ("max", "avg"),
-  "order": ("hwc", "chw"),
-}
-_ODD = ("kernel_size", "size")
-
 
 def from_dict(attributes: dict) -> Op:
   """The inverse of `Op.to_dict`; raises SpecError on anything else."""
@@ -505,46 +498,6 @@ def from_dict(attributes: dict) -> Op:
     if key not in known:
       raise SpecError(f"op {name} has no attribute {key!r}")
   return TABLE[name](**attributes)
-
-
-def _checked(op, field, value):
-  where = f"{op.name}.{field.name}"
-  if field.name in _CHOICES:
-    if not isinstance(value, str):
-      raise SpecError(f"{where} must be a name, not {value!r}")
-    return one_of(where, value, _CHOICES[field.name], SpecError)
-  if field.type is bool:
-    if not isinstance(value, bool):
-      raise SpecError(f"{where} must be true or false, not {value!r}")
-    return value
-  if field.type is float:
-    return _fraction(where, value)
-  if field.type is int:
-    return _integer(where, value, field.name)
-  if isinstance(value, int):
-    value = (value, value)
-  if not isinstance(value, list | tuple) or len(value) != 2:
-    raise SpecError(f"{where} must be one or two integers, not {value!r}")
-  return tuple(_integer(where, v, field.name) for v in value)
-
-
-def _integer(where, value, name):
-  least = 0 if name == "offset" else 1
-  if not isinstance(value, int) or isinstance(value, bool):
-    raise SpecError(f"{where} must be an integer, not {value!r}")
-  if not least <= value <= _LARGEST:
-    raise SpecError(f"{where} must be in {least}..{_LARGEST}, not {value}")
-  if name in _ODD and value % 2 == 0:
-    raise SpecError(f"{where} must be odd, not {value}")
-  return value
-
-
-def _fraction(where, value):
-  if isinstance(value, bool) or not isinstance(value, int | float):
-    raise SpecError(f"{where} must be a number, not {value!r}")
-  if not 0 <= value < 1:
-    raise SpecError(f"{where} must be at least 0 and below 1, not {value}")
-  return float(value)
 
 
 def _plain(value):

@@ -16,7 +16,7 @@ import tf_keras
 
 from qinit import keras, record
 from qinit.archs import zoo
-from qinit.data import dataset
+from qinit.data import catalogue
 from qinit.data.dataset import Dataset, scaled
 from qinit.errors import QuantError
 from qinit.functional.lsuv import lsuv
@@ -125,7 +125,7 @@ def run(study: InitStudy, watch: Watcher | None = None) -> Iterator[Record]:
       watch.say(complaint)
     missing = [b for b in study.bits if _key(axes(cell, b)) not in rows]
     if missing:
-      data = data or dataset.load(study.dataset, study.data_dir)
+      data = data or catalogue.load(study.dataset, study.data_dir)
       for row in run_cell(study, cell, missing, data, watch):
         record.append(folder / "records.jsonl", row)
         rows[_key(row.cell)] = row

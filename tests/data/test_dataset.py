@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qinit.data import dataset, digits
+from qinit.data import catalogue, dataset, digits
 from qinit.errors import DataError, QinitError
 
 
@@ -64,7 +64,7 @@ def test_both_splits_hold_every_class(data):
 
 
 def test_digits_are_the_same_every_time(data):
-  again = dataset.load("digits")
+  again = catalogue.load("digits")
   np.testing.assert_array_equal(again.test_images, data.test_images)
   np.testing.assert_array_equal(again.train_labels, data.train_labels)
 
@@ -82,7 +82,7 @@ def test_scaled_is_zero_to_one():
 
 def test_unknown_data_set():
   with pytest.raises(QinitError, match=r"unknown data set 'cifar': .*cifar10"):
-    dataset.load("cifar")
+    catalogue.load("cifar")
 
 
 def test_count():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qinit import record
-from qinit.data import dataset
+from qinit.data import catalogue
 from qinit.errors import CheckpointError, RunError
 from qinit.study import init_study, quantise
 from qinit.study.init_study import Cell, InitStudy, Watcher
@@ -145,7 +145,7 @@ def test_a_damaged_checkpoint_is_named(copied):
 
 
 def test_lsuv_starts_from_rescaled_kernels(fresh):
-  data = dataset.load("digits")
+  data = catalogue.load("digits")
   spec = fresh.spec(fresh.cells()[0])
   orthogonal = init_study.start(
     spec, Cell("regular_conv_bn", "orthogonal", 0), data
@@ -158,7 +158,7 @@ def test_lsuv_starts_from_rescaled_kernels(fresh):
 
 
 def test_calibration_images_are_a_function_of_the_seed():
-  data = dataset.load("digits")
+  data = catalogue.load("digits")
   one, again, other = (
     quantise.calibration(data, 50, seed) for seed in (0, 0, 1)
   )

@@ -1,0 +1,18 @@
+"""The data sets by name."""
+
+from qinit.data import cifar10, digits
+from qinit.data.dataset import Dataset
+from qinit.errors import one_of
+
+
+def load(name: str, data_dir: str | None = None) -> Dataset:
+  """`cifar10` or `digits`; see their modules.
+
+  Raises:
+    QinitError: for an unknown name.
+    DataError: if the data are missing or damaged.
+  """
+  one_of("data set", name, ("cifar10", "digits"))
+  if name == "digits":
+    return digits.dataset()
+  return cifar10.dataset(data_dir)
