@@ -2,5 +2,15 @@
 
 from qinit.ghn.checkpoint import load, save
 from qinit.ghn.hypernet import GHN_1, GHN_2, MLP, GhnConfig, HyperNet
+from qinit.ghn.statistics import estimate_moving_stats
 
-__all__ = ["GHN_1", "GHN_2", "MLP", "GhnConfig", "HyperNet", "load", "save"]
+__all__ = [
+  "GHN_1",
+  "GHN_2",
+  "MLP",
+  "GhnConfig",
+  "HyperNet",
+  "estimate_moving_stats",
+  "load",
+  "save",
+]
