@@ -4,6 +4,7 @@ The networks are sampled like those of DeepNets-1M's test split, without
 attention and squeeze-and-excite. Two minutes on two cores.
 """
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -26,7 +27,9 @@ _OPS = (
   "conv_7x1_1x7",
   "conv_3x3",
   "conv_5x5",
+  "conv_7x7",
 )
+_LARGE = ("conv_5x5", "conv_7x7")  # at most one per cell
 _CHILD = "--child"
 
 
@@ -48,12 +51,14 @@ def sample(count: int, seed: int = 0) -> list:
 
   rng, specs = np.random.default_rng(seed), []
   while len(specs) < count:
+    config = _config(rng)
     try:
-      spec = genotype.build(_config(rng))
-      if 64 <= len(view(spec)) <= 320:
-        specs.append(spec)
+      width = _width(rng, config, genotype.build(config).num_params() / 1e6)
+      spec = genotype.build(dataclasses.replace(config, C=width))
     except SpecError:  # disconnected by `none`
       continue
+    if 64 <= len(view(spec)) <= 320:
+      specs.append(spec)
   return specs
 
 
@@ -64,23 +69,38 @@ def _config(rng):
   steps = int(rng.integers(1, 5 if n_cells <= rng.integers(7, 11) else 3))
 
   def cell():
-    return [
+    edges = [
       (_OPS[rng.integers(len(_OPS))], int(index))
       for state in range(steps)
       for index in rng.choice(state + 2, 2, replace=False)
     ]
+    large = sum(op in _LARGE for op, _ in edges)
+    return edges if large < 2 else cell()
 
   concat = tuple(range(2, steps + 2))
   return NetConfig(
     Genotype(cell(), concat, cell(), concat),
     n_cells=n_cells,
-    C=int(rng.choice([32, 48, 64])),
+    C=32,
     C_mult=int(rng.integers(1, 3)),
     ks=int(rng.choice([3, 5, 7])),
     stem_type=int(rng.integers(2)),
     fc_layers=int(rng.integers(1, 3)),
-    fc_dim=128,
+    fc_dim=int(rng.choice([64, 128, 192, 256])),
   )
+
+
+def _width(rng, config, millions):
+  """The reference's rule: the smaller the network, the wider it may be."""
+  cells = config.genotype.normal + config.genotype.reduce
+  large = any(op in _LARGE for op, _ in cells)
+  if millions > 0.8 or large or config.n_cells > 12:
+    return 32
+  if millions > 0.4 or config.n_cells > 10:
+    return int(rng.choice([32, 48]))
+  if millions > 0.2 or config.n_cells > 8:
+    return int(rng.choice([32, 48, 64]))
+  return int(rng.choice([32, 48, 64, 80, 96, 112, 128]))
 
 
 def _warm():
