@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from qinit.archs.zoo import ARCHS
 from qinit.report import dotplot, figures, grid, tables
+from qinit.report.claims import NOT_TESTABLE
 from qinit.report.departures import departures
 from qinit.report.document import (
   MISSING,
@@ -53,11 +54,18 @@ SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
 
 
 def _part(study, settings, prefix):
-  groups = grid.groups(study.records)
+  yield from _accuracy(study, prefix)
+  if study.layers:
+    yield Heading("Layer by layer", 3)
+    yield from _layerwise(study, grid.groups(study.records), prefix)
+  yield from _findings(study)
   yield Heading("How it was run", 3)
   yield _facts(study, settings)
   yield Heading("Departures from the paper, and choices where it is silent", 3)
   yield Bullets(departures(settings))
+
+
+def _accuracy(study, prefix):
   yield Heading("Accuracy before and after quantisation", 3)
   yield Paragraph(
     "Accuracies are in percent of the whole test set, means over the seeds"
@@ -71,12 +79,15 @@ def _part(study, settings, prefix):
     lambda: dotplot.accuracy(study.records),
   )
   yield tables.study_table(study.records)
-  yield from _divergences(groups)
-  yield Heading("The paper's findings", 3)
-  yield findings_table(Evidence(study.records, study.layers))
-  if study.layers:
-    yield Heading("Layer by layer", 3)
-    yield from _layerwise(study, groups, prefix)
+  yield from _divergences(grid.groups(study.records))
+
+
+def _findings(study):
+  """Nothing for a run too small to say anything about any of them."""
+  table = findings_table(Evidence(study.records, study.layers))
+  if any(row[2] != NOT_TESTABLE for row in table.rows):
+    yield Heading("The paper's findings", 3)
+    yield table
 
 
 def _facts(study, settings):

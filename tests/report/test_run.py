@@ -95,7 +95,7 @@ def test_rebuild_makes_everything_from_rows(run_folder):
   for text in (
     "qinit: mine",
     "Divergences",
-    "findings",
+    "How it was run",
     "calibration images",
     "Training lasts 20 epochs",
     "from 512 training images",
@@ -185,6 +185,19 @@ def test_results_say_how_they_were_made(results_folder):
     "DWS_Conv_No_BN_RandUni_Small (w8a8): diverged",
   ):
     assert part in text
+
+
+def test_findings_need_enough_rows_to_say_anything(make):
+  inits = ("rand_uni_large", "he_uniform", "he_normal", "glorot_uniform")
+  more = ("rand_norm_med", "rand_uni_small")
+  rows = [
+    make.trained("dws_conv_bn", init, 50.0, 50.0 - loss)
+    for loss, init in enumerate((*inits, *more))
+  ]
+  for count, there in ((1, False), (6, True)):
+    study = sources.Study(tuple(rows[:count]), {}, {}, {})
+    text = run.markdown(sections.init_study(study), "results", "RESULTS.md")
+    assert ("### The paper's findings" in text) == there
 
 
 def test_widths_of_one_training_are_one_cell(make):
