@@ -45,7 +45,7 @@ def estimate_moving_stats(
 def _moments(spec, params, sources):
   """A function from a batch to (m, v, m^2) of each tensor in `sources`."""
 
-  @tf.function(reduce_retracing=True)
+  @tf.function(reduce_retracing=True, autograph=False)
   def run(images):
     found = {}
 

@@ -90,7 +90,7 @@ class BatchFolded:
     def tap_of(params):
       return FakeQuant(self.placement, params, ranges, scheme)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def run(images):
       return self.forward(images, tap_of)
 

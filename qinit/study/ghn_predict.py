@@ -148,7 +148,7 @@ def _export(spec, params, images, settings):
 
 
 def _float_logits(spec, params, batches):
-  @tf.function(reduce_retracing=True)
+  @tf.function(reduce_retracing=True, autograph=False)
   def logits(images):
     return forward(spec, params, images)
 
