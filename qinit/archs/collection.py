@@ -142,6 +142,14 @@ def bn_free_50k(
   return Collection((*held_out, train), seed)
 
 
+# By the name of their data set.
+NAMED = {
+  "convnets_250k": convnets_250k(),
+  "bn_free_50k": bn_free_50k(),
+  "mobilenet_like": convnets_250k(change=space.mobilenet_like),
+}
+
+
 def describe(index: int, config: NetConfig) -> Network:
   """The candidate as it is stored."""
   counts = count(config)
@@ -153,6 +161,12 @@ def describe(index: int, config: NetConfig) -> Network:
     counts.macs,
     canonical.digest(config),
   )
+
+
+def example(network: Network) -> tuple[int, dict]:
+  """The network as TFDS stores it, under a key that keeps the order."""
+  fields = network._asdict()
+  return fields.pop("index"), fields
 
 
 def to_json(config: NetConfig) -> str:
