@@ -106,6 +106,7 @@ CASES = (
   _case(BatchNorm(), (5,), output=(5,)),
   _case(Relu(), _ODD, output=_ODD),
   _case(Relu(), (5,), output=(5,)),
+  _case(Relu(1), _ODD, output=_ODD),
   _case(Pool(), _ODD, output=_ODD),
   _case(Pool("max", 3, 2), _EVEN, output=(3, 3, 3)),
   _case(Pool("max", 3, 2), _ODD, output=(4, 4, 3)),

@@ -73,7 +73,8 @@ class _Annotate:
     weights = self.network.weights[group.name]
     kernel = np.asarray(self.params[group.kernel])
     values = weights.affine.dequantize(weights.codes)
-    return _fake_quant(values, kernel.min(), kernel.max())
+    own = kernel.min(), kernel.max()
+    return _fake_quant(values, *self.ranges.get(group.kernel, own))
 
   def _bias(self, group):
     weights = self.network.weights[group.name]

@@ -41,7 +41,7 @@ def checked(op: str, field: dataclasses.Field, value):
 
 
 def _integer(where, value, name):
-  least = 0 if name == "offset" else 1
+  least = 0 if name in ("offset", "ceiling") else 1
   if not isinstance(value, int) or isinstance(value, bool):
     raise SpecError(f"{where} must be an integer, not {value!r}")
   if not least <= value <= _LARGEST:

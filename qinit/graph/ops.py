@@ -229,19 +229,21 @@ class BatchNorm(Op):
 
 @dataclasses.dataclass(frozen=True)
 class Relu(Op):
-  """max(x, 0)."""
+  """max(x, 0), and min(max(x, 0), ceiling) with a ceiling (6 for a ReLU6)."""
 
   name: typing.ClassVar[str] = "relu"
+  ceiling: int = 0
 
   def keras_layer(self, name):
     import tf_keras
 
-    return tf_keras.layers.ReLU(name=name)
+    return tf_keras.layers.ReLU(self.ceiling or None, name=name)
 
   def apply(self, params, x, training=False, seed=None):
     import tensorflow as tf
 
-    return tf.nn.relu(x)
+    y = tf.nn.relu(x)
+    return tf.minimum(y, float(self.ceiling)) if self.ceiling else y
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Affine:
     zero_point: Z, the code of 0.
     bits: n, 2 to 8.
 
-  Affines made by `of_tensor` hold scalar tensors instead.
+  Affines made by `of_tensor` and `of_bounds` hold tensors instead.
   """
 
   scale: np.float32
@@ -44,9 +44,15 @@ class Affine:
   def of_tensor(cls, x: tf.Tensor, bits: int) -> "Affine":
     """The quantisation of a tensor's own minimum and maximum, as constants
     of the graph: no gradient reaches the extreme elements through them."""
-    x = tf.stop_gradient(tf.cast(x, tf.float64))
-    scale, zero_point = _nudged(tf, tf.reduce_min(x), tf.reduce_max(x), bits)
-    return cls(tf.cast(scale, tf.float32), tf.cast(zero_point, x.dtype), bits)
+    return cls.of_bounds(tf.reduce_min(x), tf.reduce_max(x), bits)
+
+  @classmethod
+  def of_bounds(cls, lo: tf.Tensor, hi: tf.Tensor, bits: int) -> "Affine":
+    """`from_range` for tensors of one shape, scalars or a range per channel;
+    no gradient reaches the bounds."""
+    lo, hi = (tf.cast(tf.stop_gradient(v), tf.float64) for v in (lo, hi))
+    scale, zero_point = _nudged(tf, lo, hi, bits)
+    return cls(tf.cast(scale, tf.float32), zero_point, bits)
 
   @property
   def levels(self) -> int:

@@ -17,9 +17,10 @@ from qinit.quant.scheme import Ranges, Scheme
 class FakeQuant:
   """A tap for `functional.forward` on `placement.spec`.
 
-  Kernels are quantised over their own minimum and maximum, biases to the
-  int32 grid s_x s_w, activations at their points. Gradients go straight
-  through; those of activations stop where the range clips.
+  Kernels are quantised over the range under their key, by default their own
+  minimum and maximum, biases to the int32 grid s_x s_w, activations at their
+  points. Gradients go straight through; those of activations stop where the
+  range clips.
 
   Args:
     params: the tensors that `forward` is given; each bias needs the scale of
@@ -29,7 +30,7 @@ class FakeQuant:
   def __init__(
     self, placement: Placement, params, ranges: Ranges, scheme: Scheme
   ):
-    self.params, self.scheme = params, scheme
+    self.params, self.ranges, self.scheme = params, ranges, scheme
     self.affines = tensor_affines(placement, ranges, scheme)
     self.rounded = {INPUT, *(g.name for g in placement.groups if g.rounds)}
     linear = [g for g in placement.groups if g.kernel]
@@ -52,6 +53,8 @@ class FakeQuant:
     return straight_through(tensor, round_half_up(tensor / scale) * scale)
 
   def _kernel_affine(self, key):
+    if key in self.ranges:
+      return Affine.from_range(*self.ranges[key], self.scheme.weight_bits)
     return Affine.of_tensor(
       tf.convert_to_tensor(self.params[key]), self.scheme.weight_bits
     )

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from qinit.graph import ops
-from qinit.quant.affine import Affine
 from qinit.quant.placement import Group, Placement
+from qinit.quant.quantized import kernel_affine
 from qinit.quant.scheme import Ranges, Scheme
 
 # XNNPACK: s_x s_w / s_y < 2^8, and 2^-10 <= s_x / s_y < 2^8 for an addend.
@@ -38,7 +38,7 @@ def widen(
 
   for group in placement.groups:
     largest = max((scale(i) for i in group.inputs), default=0.0)
-    largest *= _weight_scale(group, params, scheme)
+    largest *= _weight_scale(group, params, ranges, scheme)
     at_least(group.name, largest / _LARGEST_MULTIPLIER)
   for group in reversed(placement.groups):
     if isinstance(group.op, ops.Add):
@@ -47,12 +47,11 @@ def widen(
   return ranges
 
 
-def _weight_scale(group: Group, params, scheme):
+def _weight_scale(group: Group, params, ranges, scheme):
   if not group.kernel:
     return 1.0
   kernel = np.asarray(params[group.kernel])
-  bits = scheme.weight_bits
-  return float(Affine.from_range(kernel.min(), kernel.max(), bits).scale)
+  return float(kernel_affine(group, kernel, ranges, scheme).scale)
 
 
 def _levels(placement, tensor, scheme):

@@ -52,7 +52,7 @@ def quantize(
   placement = place(spec)
   affines = tensor_affines(placement, ranges, scheme)
   weights = {
-    g.name: _weights(g, params, affines[g.inputs[0]].scale, scheme)
+    g.name: _weights(g, params, affines[g.inputs[0]].scale, ranges, scheme)
     for g in placement.groups
     if g.kernel
   }
@@ -79,12 +79,19 @@ def bias_codes(bias, scale) -> np.ndarray:
   return np.clip(codes, _INT32.min, _INT32.max).astype(np.int32)
 
 
-def _weights(group, params, input_scale, scheme):
+def kernel_affine(group: Group, kernel, ranges: Ranges, scheme: Scheme):
+  """The quantisation of a kernel: over the range under its key, which training
+  may have learned, else over its own minimum and maximum."""
+  own = kernel.min(), kernel.max()
+  return Affine.from_range(*ranges.get(group.kernel, own), scheme.weight_bits)
+
+
+def _weights(group, params, input_scale, ranges, scheme):
   kernel = np.asarray(params[group.kernel])
   bias = np.asarray(params.get(group.bias, np.zeros(_channels(group, kernel))))
   if not np.isfinite(kernel).all() or not np.isfinite(bias).all():
     raise QuantError(f"the weights of {group.node.name!r} are not finite")
-  affine = Affine.from_range(kernel.min(), kernel.max(), scheme.weight_bits)
+  affine = kernel_affine(group, kernel, ranges, scheme)
   scale = np.float64(input_scale) * np.float64(affine.scale)
   return Weights(affine.quantize(kernel), affine, bias_codes(bias, scale))
 

@@ -5,7 +5,8 @@ import re
 
 from qinit.errors import QinitError
 
-# (lo, hi) by quantisation point, plain numbers that JSON can hold.
+# (lo, hi) by quantisation point, plain numbers that JSON can hold. A kernel's
+# key may be there too; without it the kernel's own minimum and maximum count.
 Ranges = dict[str, tuple[float, float]]
 
 _WIDTH = re.compile(r"w(\d+)a(\d+)")
