@@ -1,0 +1,199 @@
+"""Low-precision formats: integer codes times a power of two.
+
+  value = code * 2^-f
+
+| name | bits | codes | f |
+|---|---|---|---|
+| fixI.F | I + F | -2^(n-1) .. 2^(n-1) - 1 | F (I counts the sign) |
+| scaledN | N | the same | N - 1 - e, with the least e: max|x| < 2^e |
+| ternary | 2 | -1, 0, 1 | 2^-f next to the mean of |x| above 0.7 mean|x| |
+| binary | 1 | -1, 1 | 2^-f next to mean|x| |
+
+Rounding is to even. Bare fixI.F is what the paper describes; `scaled` is the
+cure of its dead layers: Glorot weights of a wide layer are all less than half
+a step of, say, fix1.3, become 0, and no gradient ever revives them. The
+scales of ternary weights (Li and Liu, 2016) and of binary ones are rounded to
+powers of two, so that every format is a shift in hardware.
+
+Gradients are straight-through: zero outside of the range of fixI.F and
+outside of [-1, 1] for binary, one elsewhere; exponents are constants.
+"""
+
+import dataclasses
+import functools
+import math
+import re
+
+import tensorflow as tf
+
+from qinit.errors import QuantError
+from qinit.lpgnas.pick import pick
+from qinit.quant.affine import straight_through
+
+KINDS = ("fix", "scaled", "ternary", "binary")
+# Elements from which the gradient to the options that were not taken is
+# estimated.
+_SAMPLE = 8192
+_FIX = re.compile(r"fix(\d+)\.(\d+)")
+_SCALED = re.compile(r"scaled(\d+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+  """One row of the table above; `frac` is F of fixI.F."""
+
+  kind: str
+  bits: int
+  frac: int = 0
+
+  @property
+  def name(self) -> str:
+    if self.kind == "fix":
+      return f"fix{self.bits - self.frac}.{self.frac}"
+    return f"scaled{self.bits}" if self.kind == "scaled" else self.kind
+
+  @property
+  def range(self) -> tuple[int, int]:
+    """The least and the largest code."""
+    if self.kind in ("ternary", "binary"):
+      return -1, 1
+    return -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
+
+
+@functools.cache
+def parse(name: str) -> Format:
+  """The format of a name such as "fix4.4", "scaled4", "ternary", "binary".
+
+  Raises:
+    QuantError: if there is no such format of 1 to 16 bits.
+  """
+  if name in ("ternary", "binary"):
+    return Format(name, 2 if name == "ternary" else 1)
+  if match := _FIX.fullmatch(name):
+    found = Format("fix", int(match[1]) + int(match[2]), int(match[2]))
+  elif match := _SCALED.fullmatch(name):
+    found = Format("scaled", int(match[1]))
+  else:
+    found = Format("none", 0)
+  if not 2 <= found.bits <= 16 or (_FIX.match(name) and match[1] == "0"):
+    raise QuantError(
+      f"{name!r} is no format: write binary, ternary, fix4.4 (integer bits"
+      " with the sign, fraction bits) or scaled4, of 2 to 16 bits"
+    )
+  return found
+
+
+def split(x: tf.Tensor, fmt: Format) -> tuple[tf.Tensor, tf.Tensor]:
+  """Codes (float32, whole numbers, the shape of x) and f (int32 scalar)."""
+  codes, f, _ = _split(x, KINDS.index(fmt.kind), fmt.bits, fmt.frac, None)
+  return codes, f
+
+
+def quantise(x: tf.Tensor, fmt: Format) -> tf.Tensor:
+  """The nearest values that `fmt` holds, gradients straight through."""
+  kind = KINDS.index(fmt.kind)
+  codes, f, bounds = _split(tf.stop_gradient(x), kind, fmt.bits, fmt.frac, None)
+  return straight_through(tf.clip_by_value(x, *bounds), codes * exp2(-f))
+
+
+def quantise_one_of(
+  x: tf.Tensor, formats: tuple[Format, ...], one_hot: tf.Tensor
+) -> tf.Tensor:
+  """`x` in the format that `one_hot` [K] marks; only that one is executed.
+
+  Going back, the gradient reaches every entry of `one_hot`: that of entry k is
+  <dL/dy, y_k>, with y_k the tensor in format k, estimated from a sample of
+  the elements. It says to first order what another format would do to the
+  loss, which the format taken cannot say of itself.
+  """
+  table = [(KINDS.index(f.kind), f.bits, f.frac) for f in formats]
+
+  @tf.custom_gradient
+  def run(x, one_hot):
+    index = tf.argmax(one_hot, output_type=tf.int32)
+    kinds, bits, frac = (
+      tf.gather(column, index) for column in zip(*table, strict=True)
+    )
+    same = len({kind for kind, _, _ in table}) == 1
+    kind = table[0][0] if same else kinds
+    codes, f, bounds = _split(x, kind, bits, frac, None)
+
+    def gradient(dy):
+      inside = (x >= bounds[0]) & (x <= bounds[1])
+      return tf.where(inside, dy, 0.0), _to_options(x, dy, table)
+
+    return codes * exp2(-f), gradient
+
+  return run(x, one_hot)
+
+
+def exponent_above(x: tf.Tensor) -> tf.Tensor:
+  """The least e with |x| < 2^e, elementwise and exact; -100 at least."""
+  bits = tf.bitcast(tf.abs(x), tf.int32)
+  return tf.maximum(tf.bitwise.right_shift(bits, 23) - 126, -100)
+
+
+def exp2(e) -> tf.Tensor:
+  """2^e as float32, exact, for int32 -126 <= e <= 127."""
+  return tf.bitcast(tf.bitwise.left_shift(e + 127, 23), tf.float32)
+
+
+def _split(x, kind, bits, frac, largest):
+  """Codes, f, and between which bounds the gradient passes."""
+  if largest is None:
+    largest = tf.reduce_max(tf.abs(x))
+
+  def fix():
+    f = tf.convert_to_tensor(frac)
+    codes, lo, hi = _on_grid(x, bits, f)
+    return codes, f, (lo * exp2(-f), hi * exp2(-f))
+
+  def scaled():
+    f = bits - 1 - exponent_above(largest)
+    return _on_grid(x, bits, f)[0], f, _everywhere()
+
+  branches = [fix, scaled, lambda: _ternary(x), lambda: _binary(x)]
+  return pick(kind, branches)
+
+
+def _everywhere():
+  return tf.constant(-math.inf), tf.constant(math.inf)
+
+
+def _on_grid(x, bits, f):
+  half = exp2(tf.convert_to_tensor(bits) - 1)
+  codes = tf.round(x * exp2(f))
+  return tf.clip_by_value(codes, -half, half - 1), -half, half - 1
+
+
+def _ternary(x):
+  size = tf.abs(x)
+  above = tf.cast(size > 0.7 * tf.reduce_mean(size), tf.float32)
+  mean = tf.math.divide_no_nan(
+    tf.reduce_sum(size * above), tf.reduce_sum(above)
+  )
+  return tf.sign(x) * above, _next_to(mean), _everywhere()
+
+
+def _binary(x):
+  mean, one = tf.reduce_mean(tf.abs(x)), tf.constant(1.0)
+  return tf.where(x >= 0, 1.0, -1.0), _next_to(mean), (-one, one)
+
+
+def _next_to(scale):
+  """f with 2^-f the power of two next to `scale` on a logarithmic axis."""
+  e = exponent_above(scale)
+  return tf.where(scale * exp2(-e) < 2.0**-0.5, 1 - e, -e)
+
+
+def _to_options(x, dy, table):
+  largest = tf.reduce_max(tf.abs(x))
+  x, dy = tf.reshape(x, [-1]), tf.reshape(dy, [-1])
+  # Odd, so that all columns of a matrix are met.
+  stride = tf.bitwise.bitwise_or(tf.size(x) // _SAMPLE, 1)
+  x, dy = x[::stride], dy[::stride]
+  found = []
+  for kind, bits, frac in table:
+    codes, f, _ = _split(x, kind, bits, frac, largest)
+    found.append(tf.reduce_sum(dy * codes * exp2(-f)))
+  return tf.cast(stride, tf.float32) * tf.stack(found)

@@ -1,0 +1,87 @@
+"""What is computed per edge and channel, a slice of channels at a time."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+# Elements of one slice.
+BUDGET = 1 << 25
+
+
+def by_channels(
+  part: Callable, edges, whole: tuple, sliced: tuple, summed: bool
+) -> tf.Tensor:
+  """part(source, target, *whole, *slices) summed or concatenated over slices
+  of the last axis of `sliced`; going back, each slice is computed again, so
+  that never more than about BUDGET elements are held.
+
+  Args:
+    part: a function of its arguments alone.
+    edges: `source` and `target` [E], without gradient.
+    sliced: the first is [N, H, C].
+  """
+  count = len(whole)
+
+  @tf.custom_gradient
+  def run(source, target, *tensors):
+    def forward(start, width):
+      slices = _cut(tensors[count:], start, width)
+      return [part(source, target, *tensors[:count], *slices)]
+
+    def gradient(dy):
+      # A loop in the gradient of a switch must not reach into the switch.
+      own = [tf.identity(x) for x in (dy, source, target, *tensors)]
+      return None, None, *_backward(part, count, summed, *own)
+
+    y = _loop(forward, [summed], source, tensors[count])[0]
+    return y, gradient
+
+  return run(edges.source, edges.target, *whole, *sliced)
+
+
+def _backward(part, count, summed, dy, source, target, *tensors):
+  """Gradients of `tensors`, of which the first `count` are not sliced."""
+  whole, sliced = list(tensors[:count]), tensors[count:]
+
+  def body(start, width):
+    slices = _cut(sliced, start, width)
+    piece = dy if summed else _cut([dy], start, width)[0]
+    with tf.GradientTape() as tape:
+      tape.watch(whole + slices)
+      y = part(source, target, *whole, *slices)
+    found = tape.gradient(y, whole + slices, piece)
+    return [tf.convert_to_tensor(x) for x in found]
+
+  added = [True] * len(whole) + [False] * len(sliced)
+  return _loop(body, added, source, sliced[0])
+
+
+def _cut(tensors, start, width):
+  return [t[..., start : start + width] for t in tensors]
+
+
+def _loop(body, summed, source, states):
+  """Each result of body(start, width) summed or concatenated over slices of
+  the channels of `states` [N, H, C]."""
+  heads, channels = tf.shape(states)[1], tf.shape(states)[2]
+  width = BUDGET // tf.maximum(tf.size(source) * heads, 1)
+  width = tf.clip_by_value(width, 1, channels)
+
+  def step(start, *sofar):
+    found = [
+      a + b if add else tf.concat([a, b], -1)
+      for a, b, add in zip(sofar, body(start, width), summed, strict=True)
+    ]
+    return start + width, *found
+
+  first = body(tf.constant(0), width)
+  shapes = [
+    x.shape if add else tf.TensorShape([*x.shape[:-1], None])
+    for x, add in zip(first, summed, strict=True)
+  ]
+  return tf.while_loop(
+    lambda start, *_: start < channels,
+    step,
+    (width, *first),
+    shape_invariants=(width.shape, *shapes),
+  )[1:]

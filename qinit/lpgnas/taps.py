@@ -1,0 +1,77 @@
+"""What a network's tensors pass through: their formats."""
+
+import tensorflow as tf
+
+from qinit.lpgnas.formats import (
+  Format,
+  exp2,
+  parse,
+  quantise,
+  quantise_one_of,
+  split,
+)
+from qinit.lpgnas.space import SCORE, Precision, tensor_of
+
+# Biases have 32 bits, 16 of them behind the point.
+BIAS = Format("fix", 32, 16)
+
+
+def format_of(precision: Precision, name: str) -> Format:
+  """The format of a tensor as `network.forward` names it."""
+  if name.endswith("/score"):
+    return parse(SCORE)
+  tensor = name if name in precision else tensor_of(name)
+  return parse(precision[tensor]) if tensor else BIAS
+
+
+class Quantise:
+  """Every tensor in its format."""
+
+  def __init__(self, precision: Precision):
+    self.precision = precision
+
+  def __call__(self, name: str, x: tf.Tensor) -> tf.Tensor:
+    return quantise(x, format_of(self.precision, name))
+
+
+class Record:
+  """Quantises, and keeps codes (int64) and f of everything by name: what an
+  export is made from. For eager use."""
+
+  def __init__(self, precision: Precision):
+    self.precision = precision
+    self.codes, self.fractions = {}, {}
+
+  def __call__(self, name, x):
+    codes, f = split(x, format_of(self.precision, name))
+    self.codes[name] = codes.numpy().astype("int64")
+    self.fractions[name] = int(f)
+    return codes * exp2(-f)
+
+
+class Sampled:
+  """The supernet's: each tensor in the one format that its one-hot marks, and
+  times the gates, which are 1 and carry the gradient to the choice of the
+  operation that made the tensor.
+
+  Args:
+    gates: scalars by the name of the tensor.
+    formats: options by the name of the tensor, empty for a float pass.
+    one_hots: [K] for each of `formats`.
+  """
+
+  def __init__(self, gates: dict, formats: dict, one_hots: dict):
+    self.gates, self.formats, self.one_hots = gates, formats, one_hots
+
+  def __call__(self, name, x):
+    for gate in self.gates.get(name, ()):
+      x = x * gate
+    if not self.formats:
+      return x
+    tensor = name if name in self.formats else tensor_of(name)
+    if name.endswith("/score") or tensor is None:
+      return quantise(x, format_of({}, name))
+    options = tuple(parse(option) for option in self.formats[tensor])
+    if len(options) == 1:
+      return quantise(x, options[0])
+    return quantise_one_of(x, options, self.one_hots[tensor])
