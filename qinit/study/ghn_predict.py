@@ -14,8 +14,8 @@ from qinit.errors import DataError, QinitError
 from qinit.export import tflite
 from qinit.export.runtime import Parity, Runtime
 from qinit.functional.forward import forward
+from qinit.functional.statistics import estimate_moving_stats
 from qinit.ghn import checkpoint
-from qinit.ghn.statistics import estimate_moving_stats
 from qinit.graph.rewrite import fold_batch_norm
 from qinit.graph.spec import NetSpec
 from qinit.params import store

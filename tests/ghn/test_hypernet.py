@@ -10,6 +10,7 @@ import qinit.keras.builder as keras_builder
 from qinit.archs import genotype, zoo
 from qinit.errors import SpecError
 from qinit.functional.forward import forward
+from qinit.functional.statistics import estimate_moving_stats
 from qinit.ghn import embed
 from qinit.ghn.hypernet import (
   GHN_1,
@@ -19,7 +20,6 @@ from qinit.ghn.hypernet import (
   initial_weights,
   weight_shapes,
 )
-from qinit.ghn.statistics import estimate_moving_stats
 from qinit.graph import ops
 from qinit.graph.spec import NetSpec, Node
 

@@ -1,4 +1,4 @@
-"""Moving statistics for predicted networks, which have none."""
+"""Moving statistics for networks that have none: predicted and fresh ones."""
 
 from collections.abc import Iterable, Mapping
 
