@@ -22,7 +22,9 @@ def translate(layer, pads=None) -> list[Step]:
   try:
     row = _ROWS.get(type(layer).__name__)
     if row is None:
-      _refuse(layer, f"a {type(layer).__name__} has no integer counterpart here")
+      _refuse(
+        layer, f"a {type(layer).__name__} has no integer counterpart here"
+      )
     return row(layer, pads) if row is _conv else row(layer)
   except SpecError as error:
     if repr(layer.name) in str(error):

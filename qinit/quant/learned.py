@@ -55,7 +55,9 @@ def tqt_step(log2_threshold: tf.Tensor, signed: bool, bits: int) -> tf.Tensor:
   ceil passes the gradient, so ds / dlog2 t = s ln 2.
   """
   exponent = straight_through(log2_threshold, tf.math.ceil(log2_threshold))
-  return tf.exp(math.log(2.0) * exponent) / 2.0 ** (bits - 1 if signed else bits)
+  return tf.exp(math.log(2.0) * exponent) / 2.0 ** (
+    bits - 1 if signed else bits
+  )
 
 
 def tqt(x: tf.Tensor, log2_threshold, signed: bool, bits: int) -> tf.Tensor:
