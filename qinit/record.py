@@ -9,6 +9,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+from qinit import files
 from qinit.errors import RunError
 
 SCHEMA = 1
@@ -121,7 +122,7 @@ def open_run(folder: str | os.PathLike, identity: dict) -> None:
       "versions": _versions(),
       "commit": _commit(),
     }
-    write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    files.write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
     return
   identity = json.loads(json.dumps(identity))  # tuples become lists
   theirs = read_identity(path)
@@ -147,14 +148,6 @@ def read_identity(path: str | os.PathLike) -> dict:
     raise RunError(
       f"{path} is damaged: delete the folder or choose another --output_dir"
     ) from None
-
-
-def write_text(path: str | os.PathLike, text: str) -> None:
-  """Writes a file that appears whole or not at all."""
-  path = Path(path)
-  partial = path.with_name(path.name + ".partial")
-  partial.write_text(text)
-  os.replace(partial, path)
 
 
 def _ends_in_newline(file) -> bool:

@@ -200,19 +200,6 @@ def test_a_damaged_identity_is_named(folder, content):
     record.open_run(folder, IDENTITY)
 
 
-def test_a_text_appears_whole_or_not_at_all(tmp_path, monkeypatch):
-  path = tmp_path / "a.txt"
-  record.write_text(path, "old")
-
-  def full_disk(*args):
-    raise OSError(28, "No space left on device")
-
-  monkeypatch.setattr(os, "replace", full_disk)
-  with pytest.raises(OSError, match="No space"):
-    record.write_text(path, "new")
-  assert path.read_text() == "old"
-
-
 def test_the_environment_says_where_a_row_was_made():
   env = record.environment(1.26)
   assert env["seconds"] == 1.3

@@ -1,15 +1,14 @@
 """Writes quantised networks as TensorFlow Lite files of UINT8 and INT32."""
 
 import io
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from qinit.errors import ExportError
 from qinit.export import flatbuffer
 from qinit.export.operators import Lowering
+from qinit.files import write_bytes
 from qinit.graph.spec import INPUT, NetSpec
 from qinit.quant.integer import IntegerNetwork
 from qinit.quant.quantized import QuantizedNetwork, quantize
@@ -66,10 +65,7 @@ def write(path, data: bytes) -> None:
   Raises:
     ExportError: if it cannot be written.
   """
-  part = Path(f"{path}.part")
   try:
-    part.write_bytes(data)
-    os.replace(part, path)
+    write_bytes(path, data)
   except OSError as error:
-    part.unlink(missing_ok=True)
     raise ExportError(f"cannot write {path}: {error.strerror}") from None

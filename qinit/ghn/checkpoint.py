@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from qinit.errors import CheckpointError
+from qinit.files import write_text
 from qinit.ghn import torch_file
 from qinit.ghn.hypernet import (
   GhnConfig,
@@ -17,7 +18,6 @@ from qinit.ghn.hypernet import (
   weight_shapes,
 )
 from qinit.graph.ops import Shape
-from qinit.record import write_text
 
 _CONFIG, _WEIGHTS = "ghn.json", "ghn"
 _TRAINED_VIRTUAL_EDGE = 50  # of the published networks, which do not say it

@@ -1,25 +1,18 @@
 """Parameters on disk: one flat dict {"node/role": array} in an npz file."""
 
 import os
-import tempfile
 from collections.abc import Mapping
 
 import numpy as np
 
 from qinit.errors import CheckpointError
+from qinit.files import whole
 
 
 def save(path: str | os.PathLike, params: Mapping) -> None:
   """Writes `params`; the file appears whole or not at all."""
-  folder = os.path.dirname(os.path.abspath(path))
-  handle, partial = tempfile.mkstemp(dir=folder, suffix=".partial")
-  try:
-    with os.fdopen(handle, "wb") as file:
-      np.savez(file, **{key: np.asarray(v) for key, v in params.items()})
-    os.replace(partial, path)
-  except BaseException:
-    os.unlink(partial)
-    raise
+  with whole(path) as partial, partial.open("wb") as file:
+    np.savez(file, **{key: np.asarray(v) for key, v in params.items()})
 
 
 def load(path: str | os.PathLike) -> dict[str, np.ndarray]:

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from qinit.errors import QinitError
+from qinit.files import write_text
 from qinit.graph.view import PRIMITIVES, GhnGraph
-from qinit.record import write_text
 from qinit.report import style
 
 # Colour and marker of each primitive; the colours are Okabe and Ito's.

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from qinit import record
+from qinit import files, record
 from qinit.errors import RunError
 
 
@@ -29,7 +29,7 @@ def publish(run: str | os.PathLike, results: str | os.PathLike) -> list[str]:
   folder = Path(results) / rows[0].kind
   (folder / "layerwise").mkdir(parents=True, exist_ok=True)
   text = "".join(f"{row.to_json()}\n" for row in rows)
-  record.write_text(folder / f"{run.resolve().name}.jsonl", text)
+  files.write_text(folder / f"{run.resolve().name}.jsonl", text)
   shutil.copy(run / "config.json", folder / f"{run.resolve().name}.json")
   for csv in sorted(run.glob("cells/*/layerwise.csv")):
     shutil.copy(csv, folder / "layerwise" / f"{csv.parent.name}.csv")

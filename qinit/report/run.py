@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from qinit.errors import RunError
-from qinit.record import write_text
+from qinit.files import write_text
 from qinit.report import figures, grid, sources, style, tables
 from qinit.report.document import (
   Block,

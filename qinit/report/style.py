@@ -7,11 +7,12 @@ import functools
 import io
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
 from PIL import Image
+
+from qinit.files import whole
 
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 VERMILION, PURPLE, ORANGE = "#D55E00", "#CC79A7", "#E69F00"
@@ -71,11 +72,9 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
   raw = io.BytesIO()
   with matplotlib.rc_context(RC):
     figure.savefig(raw, dpi=_DPI, metadata={"Software": None})
-  path = Path(path)
-  partial = path.with_name(path.name + ".partial")
   picture = Image.open(raw).convert("RGB").quantize(256)
-  picture.save(partial, format="png", optimize=True)
-  os.replace(partial, path)
+  with whole(path) as partial:
+    picture.save(partial, format="png", optimize=True)
 
 
 def drawing(draw: Callable) -> Callable:

@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from qinit.errors import RunError
+from qinit.files import whole
 
 BINS = 128
 
@@ -46,7 +47,8 @@ def write_distributions(
   for (kind, name), one in distributions.items():
     arrays[f"{kind}/{name}/edges"] = one.edges
     arrays[f"{kind}/{name}/counts"] = one.counts
-  np.savez_compressed(path, **arrays)
+  with whole(path) as partial, partial.open("wb") as file:
+    np.savez_compressed(file, **arrays)
 
 
 def read_distributions(path: str | os.PathLike) -> Distributions:

@@ -13,6 +13,7 @@ from qinit.data.normalise import RANGE, normalise
 from qinit.errors import DataError, QinitError
 from qinit.export import tflite
 from qinit.export.runtime import Parity, Runtime
+from qinit.files import write_text
 from qinit.functional.forward import forward
 from qinit.functional.statistics import estimate_moving_stats
 from qinit.ghn import checkpoint
@@ -23,7 +24,6 @@ from qinit.quant.batch_fold import BatchFolded
 from qinit.quant.integer import IntegerNetwork
 from qinit.quant.ranges import calibrate
 from qinit.quant.scheme import Scheme
-from qinit.record import write_text
 from qinit.stats.accuracy import accuracy
 
 _QUINT8 = Scheme()

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from qinit.data.dataset import Dataset, scaled
 from qinit.export import runtime, tflite
+from qinit.files import write_text
 from qinit.functional.forward import forward
 from qinit.graph.rewrite import fold_batch_norm
 from qinit.graph.spec import NetSpec
@@ -16,7 +17,6 @@ from qinit.quant.fake_quant import FakeQuant
 from qinit.quant.integer import IntegerNetwork
 from qinit.quant.ranges import calibrate
 from qinit.quant.scheme import Scheme
-from qinit.record import write_text
 from qinit.stats import accuracy
 from qinit.stats.distribution import write_distributions
 from qinit.stats.layerwise import to_csv
