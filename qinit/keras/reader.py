@@ -1,4 +1,4 @@
-"""tf_keras.Model -> NetSpec: the inverse of the builder, for foreign models too.
+"""tf_keras.Model -> NetSpec: the builder reversed, for foreign models too.
 
 What a NetSpec cannot say is refused with a sentence that names the layer.
 """

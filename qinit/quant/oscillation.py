@@ -1,5 +1,7 @@
-"""Weights that jump to and fro between two codes, and two remedies
-("Overcoming Oscillations in Quantization-Aware Training", Nagel et al. 2022)."""
+"""Weights that jump to and fro between two codes, and two remedies.
+
+"Overcoming Oscillations in Quantization-Aware Training", Nagel et al. 2022.
+"""
 
 import dataclasses
 

@@ -12,7 +12,7 @@ from qinit.graph.spec import NetSpec
 from qinit.quant.limits import widen
 from qinit.quant.placement import place
 from qinit.quant.scheme import Ranges, Scheme
-from qinit.quant.tfmot.layers import QuantizedLinear, Quantize
+from qinit.quant.tfmot.layers import Quantize, QuantizedLinear
 from qinit.quant.tfmot.layout import SUFFIX
 from qinit.quant.tfmot.settings import QatSettings
 

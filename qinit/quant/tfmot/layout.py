@@ -13,7 +13,7 @@ from qinit.keras.reader import Network
 from qinit.quant.placement import Placement, place
 from qinit.quant.ranges import calibrate
 from qinit.quant.scheme import Ranges
-from qinit.quant.tfmot.layers import QuantizedLinear, Quantize
+from qinit.quant.tfmot.layers import Quantize, QuantizedLinear
 from qinit.quant.tfmot.settings import QatSettings
 
 SUFFIX = "_quantize"
