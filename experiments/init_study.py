@@ -15,9 +15,10 @@ import sys
 from absl import flags
 
 from experiments import app
+from experiments.grid import names, seeds, widths
 from experiments.progress import ProgressLine, duration
 from qinit.archs.zoo import ARCHS
-from qinit.errors import QinitError, one_of
+from qinit.errors import one_of
 from qinit.params.initializers import INITIALIZERS, PAPER_INITIALIZERS
 
 PRESETS = {
@@ -134,10 +135,10 @@ def settings():
   chosen = {k: preset[k] if v is None else v for k, v in explicit.items()}
   one_of("data set", chosen["dataset"], ("cifar10", "digits"))
   axes = {
-    "archs": _names("architecture", _ARCH.value, ARCHS),
+    "archs": names("architecture", _ARCH.value, ARCHS),
     "inits": _inits(_INIT.value),
-    "seeds": _seeds(_SEEDS.value),
-    "bits": _bits(_BITS.value),
+    "seeds": seeds(_SEEDS.value),
+    "bits": widths(_BITS.value),
   }
   app.load_tensorflow()
   from qinit.study.init_study import InitStudy
@@ -172,38 +173,7 @@ def estimate(study) -> str:
 def _inits(text):
   if text == "paper":
     return PAPER_INITIALIZERS
-  return _names("initialiser", text, INITIALIZERS)
-
-
-def _names(what, text, table):
-  if text == "all":
-    return tuple(table)
-  return _unique(one_of(what, part.strip(), table) for part in text.split(","))
-
-
-def _seeds(text):
-  parts = [part.strip() for part in text.split(",")]
-  for part in parts:
-    if not part.isdigit() or int(part) >= 2**31:
-      raise QinitError(
-        f"{part!r} is no seed: write whole numbers from 0 such as --seeds=0,1,2"
-      )
-  return _unique(int(part) for part in parts)
-
-
-def _bits(text):
-  from qinit.quant.scheme import parse_bits
-
-  schemes = parse_bits(text)
-  if None in schemes:
-    raise QinitError(
-      "every row has the float accuracy: leave float out of --bits"
-    )
-  return _unique(scheme.name for scheme in schemes)
-
-
-def _unique(values):
-  return tuple(dict.fromkeys(values))
+  return names("initialiser", text, INITIALIZERS)
 
 
 def cli():

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-_MEAN = np.array([0.49139968, 0.48215827, 0.44653124], np.float32)
-_STD = np.array([0.24703233, 0.24348505, 0.26158768], np.float32)
+MEAN = np.array([0.49139968, 0.48215827, 0.44653124], np.float32)
+STD = np.array([0.24703233, 0.24348505, 0.26158768], np.float32)
 
 # What black and white pixels become: the fixed range of a network's input.
-RANGE = (float(-(_MEAN / _STD).max()), float(((1 - _MEAN) / _STD).max()))
+RANGE = (float(-(MEAN / STD).max()), float(((1 - MEAN) / STD).max()))
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
   """(x / 255 - mean) / std, per channel, of uint8 images [..., 3]."""
-  return (images.astype(np.float32) / 255 - _MEAN) / _STD
+  return (images.astype(np.float32) / 255 - MEAN) / STD

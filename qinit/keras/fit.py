@@ -176,8 +176,9 @@ class _Trainer:
       batch_loss = tf.reduce_mean(
         tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
       )
+      penalised = sum(self.model.losses, batch_loss)
     variables = self.model.trainable_variables
-    gradients = tape.gradient(batch_loss, variables)
+    gradients = tape.gradient(penalised, variables)
     self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
     hits = tf.cast(tf.argmax(logits, -1) == labels, tf.float32)
     loss.assign_add(batch_loss)

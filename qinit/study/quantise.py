@@ -13,6 +13,7 @@ from qinit.files import write_text
 from qinit.functional.forward import forward
 from qinit.graph.rewrite import fold_batch_norm
 from qinit.graph.spec import NetSpec
+from qinit.quant.deployed import Deployed
 from qinit.quant.fake_quant import FakeQuant
 from qinit.quant.integer import IntegerNetwork
 from qinit.quant.ranges import calibrate
@@ -24,7 +25,7 @@ from qinit.study.layers import layer_statistics
 from qinit.study.sensitivity import with_sensitivity
 
 # Images are scaled to [0, 1]: the input's range is fixed and exact.
-_INPUT_RANGE = (0.0, 1.0)
+INPUT_RANGE = (0.0, 1.0)
 _BATCH = 128
 # Tensors are quantised one at a time on so many test images.
 _SENSITIVITY_IMAGES = 1000
@@ -62,8 +63,21 @@ def quantise(
     QuantError: if the network cannot be quantised.
   """
   spec, params = fold_batch_norm(spec, params)
-  ranges = calibrate(spec, params, _batches(images), scheme, _INPUT_RANGE)
-  network = IntegerNetwork(spec, params, ranges, scheme)
+  ranges = calibrate(spec, params, _batches(images), scheme, INPUT_RANGE)
+  job = Deployed(spec, params, ranges, scheme)
+  return measure(job, logits, data, images, folder)
+
+
+def measure(
+  job: Deployed,
+  logits: np.ndarray,
+  data: Dataset,
+  images: np.ndarray,
+  folder: Path,
+) -> dict:
+  """`quantise` for a network that is folded and has its ranges."""
+  params, ranges, scheme = job.params, job.ranges, job.scheme
+  network = IntegerNetwork(job.spec, params, ranges, scheme)
   rows, distributions = layer_statistics(
     network.quantized, params, _batches(images), scheme.clip_percentile
   )

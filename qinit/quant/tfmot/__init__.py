@@ -5,7 +5,6 @@ model = quantize_model(float_model, scheme)
 """
 
 from qinit.quant.tfmot.deploy import (
-  Deployed,
   deploy,
   freeze_batch_norm,
   linear_layers,
@@ -16,7 +15,6 @@ from qinit.quant.tfmot.settings import QUANTIZERS, RANGES, QatSettings
 __all__ = [
   "QUANTIZERS",
   "RANGES",
-  "Deployed",
   "QatScheme",
   "QatSettings",
   "SelfQuantized",

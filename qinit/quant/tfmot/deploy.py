@@ -1,31 +1,18 @@
 """From a trained model back to plain data that can be exported."""
 
-import dataclasses
 from collections.abc import Iterator
 
-import numpy as np
 import tf_keras
 
 from qinit.errors import QuantError
 from qinit.graph import rewrite
 from qinit.graph.spec import NetSpec
+from qinit.quant.deployed import Deployed
 from qinit.quant.limits import widen
 from qinit.quant.placement import place
-from qinit.quant.scheme import Ranges, Scheme
 from qinit.quant.tfmot.layers import Quantize, QuantizedLinear
 from qinit.quant.tfmot.layout import SUFFIX
 from qinit.quant.tfmot.settings import QatSettings
-
-
-@dataclasses.dataclass(frozen=True)
-class Deployed:
-  """What `export`, `IntegerNetwork` and `FakeQuant` take: the BN-folded
-  network, its parameters, and the ranges that training ended with."""
-
-  spec: NetSpec
-  params: dict[str, np.ndarray]
-  ranges: Ranges
-  scheme: Scheme
 
 
 def deploy(
