@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from qinit.files import write_text
 from qinit.keras.fit import Progress
-from qinit.record import write_text
 
 # Test images on which the curve is measured, and points of it per epoch.
 IMAGES, _PER_EPOCH = 1000, 4

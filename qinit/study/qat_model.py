@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from qinit import keras
+from qinit.files import write_text
 from qinit.graph.spec import NetSpec
 from qinit.keras.fit import Progress
 from qinit.quant import oscillation, tfmot
 from qinit.quant.deployed import Deployed
-from qinit.record import write_text
 from qinit.study.curve import to_csv
 from qinit.study.quantise import INPUT_RANGE
 
