@@ -181,7 +181,7 @@ def restricted(
   ops = ops or space.ops
   if kernels:
     for kernel in kernels:
-      one_of("kernel size", kernel, space.stem_kernels)
+      one_of("kernel size", str(kernel), map(str, space.stem_kernels))
     ops = tuple(op for op in ops if op in POOLS or _kernel(op) in kernels)
   return dataclasses.replace(
     space,
