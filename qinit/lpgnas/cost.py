@@ -84,6 +84,13 @@ def sizes(arch: Architecture, precision: Precision) -> Sizes:
   )
 
 
+def float_sizes(arch: Architecture) -> Sizes:
+  """Of a given network in 32 bits throughout."""
+  everything = tensors(len(arch.blocks))
+  eight = dict.fromkeys(everything, "scaled8")
+  return sizes(arch, eight)._replace(bits=dict.fromkeys(everything, 32))
+
+
 def expected_sizes(space: Space, decisions: dict, precisions: dict) -> Sizes:
   """Under probabilities [K] for every decision and every tensor."""
   blocks = range(1, space.blocks + 1)
@@ -137,12 +144,10 @@ def buffer_bits(size: Sizes, graph: GraphSize):
   return total
 
 
-def peak_buffer_bits(
-  arch: Architecture, precision: Precision, graph: GraphSize
-) -> int:
+def peak_buffer_bits(arch: Architecture, size: Sizes, graph: GraphSize) -> int:
   """The most bits alive at once, by the schedule of the module's first lines:
   a block's Linear, Attention, Aggregation and Activation in turn."""
-  size, blocks = sizes(arch, precision), len(arch.blocks)
+  blocks = len(arch.blocks)
   stored = {0: graph.values * size.bits["input"]}
   last_reader = {
     s: max(r for r in range(1, blocks + 2) if s in arch.sources(r))
@@ -167,11 +172,11 @@ def peak_buffer_bits(
   return int(peak)
 
 
-def weight_bits(arch: Architecture, precision: Precision, graph: GraphSize):
-  """Bits of what is quantised, biases apart."""
+def weight_bits(arch: Architecture, bits: dict, graph: GraphSize) -> int:
+  """Bits of what is quantised, biases apart; `bits` by tensor."""
   shapes = param_shapes(arch, graph.num_features, graph.num_classes)
   return sum(
-    math.prod(shape) * parse(precision[tensor_of(name)]).bits
+    math.prod(shape) * bits[tensor_of(name)]
     for name, shape in shapes.items()
     if tensor_of(name)
   )
@@ -196,9 +201,17 @@ class Cost:
     ]
 
   def __call__(self, decisions: dict, precisions: dict) -> tf.Tensor:
-    expected = expected_sizes(self.space, decisions, precisions)
+    """Under probabilities of every decision and every tensor's format."""
+    return self._of(expected_sizes(self.space, decisions, precisions))
+
+  def of(self, arch: Architecture, precision: Precision) -> float:
+    """Of a given network."""
+    return float(self._of(sizes(arch, precision)))
+
+  def _of(self, expected):
     model, buffer = (
-      (tf.math.log(f(expected, self.graph)) - low) / (high - low)
+      (tf.math.log(tf.cast(f(expected, self.graph), tf.float32)) - low)
+      / (high - low)
       for f, (low, high) in zip(
         (model_bits, buffer_bits), self.bounds, strict=True
       )

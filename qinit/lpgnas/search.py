@@ -46,7 +46,7 @@ class SearchConfig:
     noise: of the Gumbel variables; falls to 0 at four fifths of the epochs.
   """
 
-  space: Space = Space()
+  space: Space = dataclasses.field(default_factory=Space)
   beta: float = 0.1
   epochs: int = 300
   warm_architecture: float = 1 / 6
@@ -191,7 +191,9 @@ class Search:
     def draw(logits, i):
       loud = active[i] * noise + 1 - active[i]
       return {
-        name: sample(active[i] * x, tau, loud, seed + [0, (j + 1) << 20])
+        name: sample(
+          active[i] * x, tau, loud, seed + tf.constant([0, (j + 1) << 20])
+        )
         for j, (name, x) in enumerate(logits.items(), 100 * i)
       }
 

@@ -42,7 +42,7 @@ class Trained:
   params: dict[str, np.ndarray]
   val_accuracy: float
   test_accuracy: float
-  loss: float
+  val_loss: float
 
 
 def dropout(rate: float, seed) -> Callable:
@@ -68,7 +68,8 @@ class Trainer:
 
   Args:
     tap: the formats, from `taps`; None for a float network.
-    training_tap: the same with what only training does, by (seed [2]).
+    noisy: the tap of a training step as a function of its seed [2], where
+      that is another.
   """
 
   def __init__(
@@ -152,12 +153,13 @@ class Trainer:
     for name, value in self.best.items():
       self.params[name].assign(value)
     logits = self.logits()
-    found = {
-      part: cross_entropy(logits, self.graph.labels, getattr(self.graph, part))
-      for part in ("train", "val", "test")
-    }
+    val, test = (
+      cross_entropy(logits, self.graph.labels, nodes)
+      for nodes in (self.graph.val, self.graph.test)
+    )
     return Trained(
       {name: value.numpy() for name, value in self.params.items()},
-      *(100 * float(found[part][1]) for part in ("val", "test")),
-      float(found["train"][0]),
+      100 * float(val[1]),
+      100 * float(test[1]),
+      float(val[0]),
     )

@@ -1,0 +1,141 @@
+"""A trained low-precision network as a file of integers.
+
+An npz with `meta` (JSON: architecture, precision, fraction bits of every
+tensor) and for every parameter its codes: those of n bits are packed, n bits
+each, so that the bytes are the model's bits; biases are int32.
+"""
+
+import dataclasses
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from qinit.errors import CheckpointError
+from qinit.lpgnas.formats import Format
+from qinit.lpgnas.network import Inputs, forward, plans
+from qinit.lpgnas.space import Architecture, Precision, param_shapes
+from qinit.lpgnas.taps import Record, format_of
+
+
+@dataclasses.dataclass(frozen=True)
+class IntegerModel:
+  """Everything that integer inference needs.
+
+  Attributes:
+    codes: int64 codes of every parameter.
+    fractions: fraction bits of every parameter and stored tensor.
+  """
+
+  arch: Architecture
+  precision: Precision
+  num_features: int
+  num_classes: int
+  codes: dict[str, np.ndarray]
+  fractions: dict[str, int]
+
+  def format_of(self, name: str) -> Format:
+    return format_of(self.precision, name)
+
+
+def convert(graph, arch: Architecture, precision: Precision, params: dict):
+  """The integer model of trained parameters. Exponents of activations in
+  `scaled` formats are those of an inference on `graph`."""
+  tap = Record(precision)
+  params = {name: np.asarray(value) for name, value in params.items()}
+  forward(params, Inputs.of(graph), *plans(arch), tap)
+  names = param_shapes(arch, graph.num_features, graph.num_classes)
+  # A tensor of zeros alone has no exponent.
+  fractions = {
+    name: f if tap.codes[name].any() else 0 for name, f in tap.fractions.items()
+  }
+  return IntegerModel(
+    arch,
+    precision,
+    graph.num_features,
+    graph.num_classes,
+    {name: tap.codes[name] for name in names},
+    fractions,
+  )
+
+
+def write(path: str | os.PathLike, model: IntegerModel) -> None:
+  """Writes the file, whole or not at all."""
+  meta = {
+    "arch": model.arch.to_dict(),
+    "precision": model.precision,
+    "num_features": model.num_features,
+    "num_classes": model.num_classes,
+    "fractions": model.fractions,
+  }
+  arrays = {
+    name: pack(codes, model.format_of(name))
+    for name, codes in model.codes.items()
+  }
+  buffer = io.BytesIO()
+  text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+  np.savez(buffer, meta=text, **arrays)
+  partial = Path(f"{path}.partial")
+  partial.write_bytes(buffer.getvalue())
+  os.replace(partial, path)
+
+
+def read(path: str | os.PathLike) -> IntegerModel:
+  """The model in a file.
+
+  Raises:
+    CheckpointError: if it is damaged or another file.
+  """
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      arrays = {name: file[name] for name in file.files}
+    meta = json.loads(arrays["meta"].tobytes())
+    arch = Architecture.from_dict(meta["arch"])
+    sizes = meta["num_features"], meta["num_classes"]
+    precision, fractions = meta["precision"], meta["fractions"]
+    codes = {
+      name: unpack(arrays[name], format_of(precision, name), shape)
+      for name, shape in param_shapes(arch, *sizes).items()
+    }
+  except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as e:
+    raise CheckpointError(
+      f"{path} is no integer model or damaged ({e}): export it anew"
+    ) from None
+  return IntegerModel(arch, precision, *sizes, codes, fractions)
+
+
+def code_bytes(model: IntegerModel) -> int:
+  """Bytes of the codes in the file: the model's bits, each parameter's filled
+  up to a whole byte."""
+  return sum(
+    pack(codes, model.format_of(name)).nbytes
+    for name, codes in model.codes.items()
+  )
+
+
+def pack(codes: np.ndarray, fmt: Format) -> np.ndarray:
+  """uint8: n bits per code, the last byte filled up; int32 for 32 bits."""
+  if fmt.bits == 32:
+    return codes.astype(np.int32)
+  least, _ = fmt.range
+  step = 2 if fmt.kind == "binary" else 1
+  unsigned = ((codes.ravel() - least) // step).astype(np.uint16)
+  places = np.arange(fmt.bits, dtype=np.uint16)
+  return np.packbits((unsigned[:, None] >> places & 1).astype(np.uint8))
+
+
+def unpack(packed: np.ndarray, fmt: Format, shape: tuple[int, ...]):
+  """The inverse of `pack`, as int64."""
+  if fmt.bits == 32:
+    return packed.reshape(shape).astype(np.int64)
+  count = int(np.prod(shape))
+  if packed.dtype != np.uint8 or packed.size != -(-count * fmt.bits // 8):
+    raise ValueError("codes of another length")
+  bits = np.unpackbits(packed, count=count * fmt.bits)
+  places = np.arange(fmt.bits, dtype=np.int64)
+  unsigned = (bits.reshape(count, fmt.bits).astype(np.int64) << places).sum(1)
+  step = 2 if fmt.kind == "binary" else 1
+  return (unsigned * step + fmt.range[0]).reshape(shape)

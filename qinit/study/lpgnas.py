@@ -1,0 +1,298 @@
+"""Searched low-precision graph networks and what they are compared with.
+
+A cell is a method, a seed and, for what is searched under a cost, a beta. Each
+yields a network, which is trained from scratch in its precision, exported as
+integers and run by the integer interpreter.
+"""
+
+import dataclasses
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from qinit import record
+from qinit.errors import QinitError, one_of
+from qinit.lpgnas import cost, graph_files, integer_file
+from qinit.lpgnas.baselines import (
+  ARCHITECTURES,
+  UNIFORM,
+  MixedBits,
+  random_search,
+  uniform_precision,
+  w4a8_space,
+)
+from qinit.lpgnas.degree_quant import DegreeQuant
+from qinit.lpgnas.interpreter import Interpreter
+from qinit.lpgnas.resume import Progress
+from qinit.lpgnas.search import Search, SearchConfig
+from qinit.lpgnas.space import Architecture, Space, uniform
+from qinit.lpgnas.taps import Quantise
+from qinit.lpgnas.training import TrainConfig, Trainer
+from qinit.record import Record
+
+KIND = "lpgnas"
+SEARCHED = ("lpgnas", "random_search", "w4a8_search")
+# Method -> (how, which of the baselines' architectures).
+METHODS = {
+  **{name: (name, None) for name in SEARCHED},
+  **{f"float_{arch}": ("float", arch) for arch in ARCHITECTURES},
+  **{f"{row}_{arch}": (row, arch) for row in UNIFORM for arch in ARCHITECTURES},
+  "degree_quant8_gcn": ("degree_quant8", "gcn"),
+  "degree_quant4_gcn": ("degree_quant4", "gcn"),
+  "degree_quant8_gat": ("degree_quant8", "gat"),
+  "degree_quant4_gat": ("degree_quant4", "gat"),
+  "mixq_gcn": ("mixq", "gcn"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """One network: `beta` is None for what has no cost."""
+
+  method: str
+  beta: float | None
+  seed: int
+
+  @property
+  def folder_name(self) -> str:
+    beta = "" if self.beta is None else f"__b{self.beta:g}"
+    return f"{self.method}{beta}__s{self.seed}"
+
+  def __str__(self):
+    beta = "" if self.beta is None else f", beta {self.beta:g}"
+    return f"{self.method}{beta} (seed {self.seed})"
+
+
+@dataclasses.dataclass(frozen=True)
+class LpgnasStudy:
+  """The grid and the settings that its cells share."""
+
+  dataset: str = "karate"
+  split: str = "random602020"
+  methods: tuple[str, ...] = ("lpgnas",)
+  betas: tuple[float, ...] = (0.1,)
+  seeds: tuple[int, ...] = (0,)
+  data_dir: str | None = None
+  blocks: int = 2
+  formats: str = "scaled"
+  controller: str = "network"
+  single_level: bool = False
+  search_epochs: int = 300
+  epochs: int = 300
+  dropout: float = 0.5
+  learning_rate: float = 5e-3
+  output_dir: str = "runs/lpgnas"
+
+  def __post_init__(self):
+    for method in self.methods:
+      one_of("method", method, METHODS)
+    if min(self.search_epochs, self.epochs) < 1:
+      raise QinitError("epochs must be at least 1")
+    self.search_config(Cell("lpgnas", min(self.betas), 0))
+
+  def identity(self) -> dict:
+    """The settings that make two runs the same, the cells' axes apart."""
+    axes = ("methods", "betas", "seeds", "data_dir", "output_dir")
+    settings = dataclasses.asdict(self)
+    return {key: settings[key] for key in settings if key not in axes}
+
+  def cells(self) -> tuple[Cell, ...]:
+    grid = itertools.product(self.methods, self.seeds)
+    return tuple(
+      Cell(method, beta, seed)
+      for method, seed in grid
+      for beta in (self.betas if method in SEARCHED else (None,))
+    )
+
+  def folder(self, cell: Cell) -> Path:
+    return Path(self.output_dir) / "cells" / cell.folder_name
+
+  def train_config(self, cell: Cell) -> TrainConfig:
+    return TrainConfig(
+      self.epochs, self.learning_rate, dropout=self.dropout, seed=cell.seed
+    )
+
+  def search_config(self, cell: Cell) -> SearchConfig:
+    return SearchConfig(
+      space=Space(self.blocks, self.formats),
+      beta=cell.beta,
+      epochs=self.search_epochs,
+      single_level=self.single_level,
+      controller=self.controller,
+      learning_rate=self.learning_rate,
+      dropout=self.dropout,
+      seed=cell.seed,
+    )
+
+
+class Watcher:
+  """What a caller of `run` hears of; the base class keeps quiet."""
+
+  def start(self, index: int, title: str) -> None:
+    """Cell number `index`, from 0, begins."""
+
+  def say(self, text: str) -> None:
+    """A word about the present cell."""
+
+  def __call__(self, progress: Progress) -> None:
+    """The present cell's search or training is so far."""
+
+
+def run(study: LpgnasStudy, watch: Watcher | None = None) -> Iterator[Record]:
+  """Yields the rows of the grid in its order.
+
+  Rows that the run folder holds are not made again; an interrupted cell goes
+  on at its last checkpoint. Rows are in `records.jsonl` before they are
+  yielded.
+
+  Raises:
+    RunError: if the folder belongs to other settings.
+    DataError: if the graph is missing or damaged.
+  """
+  watch = watch or Watcher()
+  graph = graph_files.load(study.dataset, study.data_dir, study.split)
+  folder = Path(study.output_dir)
+  record.open_run(folder, study.identity())
+  found, complaints = record.read(folder / "records.jsonl")
+  rows = {_key(row.cell): row for row in found}
+  for index, cell in enumerate(study.cells()):
+    watch.start(index, str(cell))
+    for complaint in complaints if index == 0 else ():
+      watch.say(complaint)
+    key = _key(axes(study, cell))
+    if key not in rows:
+      rows[key] = run_cell(study, cell, graph, watch)
+      record.append(folder / "records.jsonl", rows[key])
+    yield rows[key]
+
+
+def run_cell(study: LpgnasStudy, cell: Cell, graph, watch: Watcher) -> Record:
+  """Finds the cell's network, trains it and measures it."""
+  begin = time.monotonic()
+  try:
+    status, metrics = "ok", _measured(study, cell, graph, watch)
+  except FloatingPointError as error:
+    watch.say(str(error))
+    status, metrics = "diverged", {}
+  return Record(
+    KIND,
+    axes(study, cell),
+    record.digest(study.identity()),
+    metrics,
+    status,
+    record.environment(time.monotonic() - begin),
+  )
+
+
+def axes(study: LpgnasStudy, cell: Cell) -> dict:
+  """The cell of a Record."""
+  where = {"dataset": study.dataset, "split": study.split}
+  return where | dataclasses.asdict(cell)
+
+
+def cell_of(row: Record) -> Cell:
+  """The inverse of `axes`."""
+  return Cell(row.cell["method"], row.cell["beta"], row.cell["seed"])
+
+
+def _measured(study, cell, graph, watch):
+  arch, precision, more = _network(study, cell, graph, watch)
+  trainer = _trainer(study, cell, graph, arch, precision)
+  trained = trainer.run(str(study.folder(cell) / "training"), watch)
+  sizes = _sizes(arch, precision, graph)
+  metrics = {
+    "val_accuracy": trained.val_accuracy,
+    "test_accuracy": trained.test_accuracy,
+    **sizes,
+    **more,
+    "network": {"arch": arch.to_dict(), "precision": precision},
+  }
+  if isinstance(trainer.tap, Quantise):
+    path = study.folder(cell) / "model.npz"
+    watch.say("integer inference")
+    metrics |= _as_integers(path, graph, arch, precision, trained, trainer)
+  return metrics
+
+
+def _network(study, cell, graph, watch):
+  """Architecture, precision (None for float) and what the search says."""
+  how, name = METHODS[cell.method]
+  if how in SEARCHED:
+    return _searched(study, cell, graph, watch)
+  arch = ARCHITECTURES[name]
+  if how == "mixq":
+    watch.say("searching widths")
+    config = dataclasses.replace(
+      study.train_config(cell), epochs=study.search_epochs
+    )
+    return arch, MixedBits(graph, arch, config).run(), {}
+  if how.startswith("degree_quant"):
+    name = f"scaled{how[-1]}"  # for the sizes; its formats are its own
+    return arch, uniform(len(arch.blocks), name, name, f"fix1.{how[-1]}"), {}
+  precision = None if how == "float" else uniform_precision(how, arch)
+  return arch, precision, {}
+
+
+def _searched(study, cell, graph, watch):
+  config = study.search_config(cell)
+  if cell.method == "random_search":
+    watch.say("training random networks")
+    return *random_search(graph, config, study.train_config(cell)), {}
+  if cell.method == "w4a8_search":
+    config = dataclasses.replace(config, space=w4a8_space(config.space))
+  begin, folder = time.monotonic(), study.folder(cell) / "search"
+  derived = Search(graph, config).run(str(folder), watch)
+  watch.say(f"searched in {time.monotonic() - begin:.0f} s")
+  record.write_text(
+    study.folder(cell) / "network.json",
+    json.dumps(
+      {"arch": derived.arch.to_dict(), "precision": derived.precision}, indent=2
+    )
+    + "\n",
+  )
+  names = ("architecture_entropy", "precision_entropy")
+  more = dict(zip(names, derived.entropies, strict=True))
+  return derived.arch, derived.precision, more
+
+
+def _trainer(study, cell, graph, arch, precision):
+  config, how = study.train_config(cell), METHODS[cell.method][0]
+  if how.startswith("degree_quant"):
+    tap = DegreeQuant(graph, int(how[-1]))
+    return Trainer(graph, arch, config, tap, tap.training)
+  tap = Quantise(precision) if precision else None
+  return Trainer(graph, arch, config, tap)
+
+
+def _sizes(arch: Architecture, precision, graph):
+  size = cost.GraphSize.of(graph)
+  sizes = cost.sizes(arch, precision) if precision else cost.float_sizes(arch)
+  return {
+    "model_bits": int(cost.model_bits(sizes, size)),
+    "weight_bits": int(cost.weight_bits(arch, sizes.bits, size)),
+    "buffer_bits": float(cost.buffer_bits(sizes, size)),
+    "peak_buffer_bits": cost.peak_buffer_bits(arch, sizes, size),
+  }
+
+
+def _as_integers(path, graph, arch, precision, trained, trainer):
+  """Exports the network, reads it back and runs it."""
+  model = integer_file.convert(graph, arch, precision, trained.params)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  integer_file.write(path, model)
+  found = Interpreter(integer_file.read(path), graph).predictions()
+  simulated = np.argmax(trainer.logits().numpy(), 1)
+  right = found[graph.test] == graph.labels[graph.test]
+  return {
+    "integer_accuracy": 100 * float(right.mean()),
+    "integer_equal": 100 * float((found == simulated).mean()),
+    "integer_bytes": integer_file.code_bytes(model),
+  }
+
+
+def _key(cell: dict):
+  return tuple(sorted((k, str(v)) for k, v in cell.items()))
