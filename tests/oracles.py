@@ -122,7 +122,7 @@ _OUTPUTS = {
   "conv": _conv,
   "depthwise_conv": _depthwise,
   "batch_norm": _batch_norm,
-  "relu": lambda op, params, x: np.where(x > 0, x, 0),
+  "relu": lambda op, params, x: np.clip(x, 0, op.ceiling or np.inf),
   "pool": _pool,
   "add": lambda op, params, *xs: np.sum(xs, axis=0),
   "concat": lambda op, params, *xs: np.concatenate(xs, axis=-1),
