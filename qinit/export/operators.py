@@ -33,14 +33,24 @@ class Lowering:
       self._zero(group)
       return
     affine = self.network.affines[group.name]
-    below = group.rounds and not group.relu and affine.bits < 8
-    clipped = below and not isinstance(group.op, ops.Pool)
+    clipped = affine.bits < 8 and self._reaches_below(group)
     name = f"{group.name}.raw" if clipped else group.name
     output = self._activation(name, group.name, self.shapes[group.name])
     inputs = [self.model.index[i] for i in group.inputs]
     getattr(self, f"_{group.op.name}")(group, inputs, output)
     if clipped:
       self._maximum(group, output, affine)
+
+  def _reaches_below(self, group):
+    """Whether codes below the lowest one can come out, which saturation does
+    not clip: not of a ReLU, nor of averages and sums of what is never
+    negative."""
+    if group.relu or not group.rounds or isinstance(group.op, ops.Pool):
+      return False
+    if group.kernel:
+      return True
+    affines = (self.network.affines[name] for name in group.inputs)
+    return any(affine.zero_point for affine in affines)
 
   def _conv(self, group, inputs, output):
     codes = self.network.weights[group.name].codes.transpose(3, 0, 1, 2)

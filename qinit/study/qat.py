@@ -21,7 +21,7 @@ import tf_keras
 from qinit import keras, record
 from qinit.archs import load as archs
 from qinit.archs import zoo
-from qinit.data import dataset
+from qinit.data import catalogue
 from qinit.data.dataset import Dataset, scaled
 from qinit.errors import QuantError, one_of
 from qinit.graph.spec import NetSpec
@@ -162,7 +162,7 @@ def run(study: QatStudy, watch: Watcher | None = None) -> Iterator[Record]:
       watch.say(complaint)
     key = _key(axes(cell))
     if key not in rows:
-      data = data or dataset.load(study.dataset, study.data_dir)
+      data = data or catalogue.load(study.dataset, study.data_dir)
       rows[key] = run_cell(study, cell, data, watch)
       record.append(folder / "records.jsonl", rows[key])
       tf_keras.backend.clear_session()
