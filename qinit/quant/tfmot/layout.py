@@ -42,7 +42,8 @@ def build(
   """
   batches = _batches(representative)
   params = network.params
-  if _fresh(network):
+  if _fresh(params):
+    params = {k: v for k, v in params.items() if not _is_moving(k)}
     params = estimate_moving_stats(network.spec, params, batches)
     params = {key: np.asarray(value) for key, value in params.items()}
   folded, weights = rewrite.fold_batch_norm(network.spec, params)
@@ -180,16 +181,16 @@ def _slots(placement: Placement) -> dict[str, list[str]]:
   }
 
 
-def _fresh(network) -> bool:
-  moving = {
-    key: value
-    for key, value in network.params.items()
-    if key.endswith(("/moving_mean", "/moving_variance"))
-  }
+def _fresh(params) -> bool:
+  moving = {key: value for key, value in params.items() if _is_moving(key)}
   return bool(moving) and all(
     np.all(value == float(key.endswith("variance")))
     for key, value in moving.items()
   )
+
+
+def _is_moving(key):
+  return key.endswith(("/moving_mean", "/moving_variance"))
 
 
 def _batches(images) -> Iterable[np.ndarray]:
