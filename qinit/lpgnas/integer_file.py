@@ -10,11 +10,11 @@ import io
 import json
 import os
 import zipfile
-from pathlib import Path
 
 import numpy as np
 
 from qinit.errors import CheckpointError
+from qinit.files import write_bytes
 from qinit.lpgnas.formats import Format
 from qinit.lpgnas.network import Inputs, forward, plans
 from qinit.lpgnas.space import Architecture, Precision, param_shapes
@@ -78,9 +78,7 @@ def write(path: str | os.PathLike, model: IntegerModel) -> None:
   buffer = io.BytesIO()
   text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
   np.savez(buffer, meta=text, **arrays)
-  partial = Path(f"{path}.partial")
-  partial.write_bytes(buffer.getvalue())
-  os.replace(partial, path)
+  write_bytes(path, buffer.getvalue())
 
 
 def read(path: str | os.PathLike) -> IntegerModel:

@@ -28,7 +28,7 @@ class TrainConfig:
   epochs: int = 300
   learning_rate: float = 5e-3
   weight_decay: float = 5e-4
-  dropout: float = 0.5
+  dropout: float = 0.7
   float_share: float = 0.2
   every: int = 5
   seed: int = 0

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Iterator
 
 from qinit.archs.zoo import ARCHS
-from qinit.report import dotplot, figures, grid, tables
+from qinit.report import dotplot, figures, grid, lpgnas, qat, tables
 from qinit.report.claims import NOT_TESTABLE
 from qinit.report.departures import departures
 from qinit.report.document import (
@@ -50,6 +50,8 @@ def init_study(study: Study) -> list[Block]:
 # Other kinds add their rows here: the kind, and what makes blocks of it.
 SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
   ("init_study", init_study),
+  ("qat", qat.section),
+  ("lpgnas", lpgnas.section),
 )
 
 

@@ -7,7 +7,6 @@ integers and run by the integer interpreter.
 
 import dataclasses
 import itertools
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,8 +82,11 @@ class LpgnasStudy:
   single_level: bool = False
   search_epochs: int = 300
   epochs: int = 300
-  dropout: float = 0.5
+  dropout: float = 0.7
+  search_dropout: float = 0.5
   learning_rate: float = 5e-3
+  controller_rate: float = 1e-3
+  weight_decay: float = 5e-4
   output_dir: str = "runs/lpgnas"
 
   def __post_init__(self):
@@ -113,7 +115,11 @@ class LpgnasStudy:
 
   def train_config(self, cell: Cell) -> TrainConfig:
     return TrainConfig(
-      self.epochs, self.learning_rate, dropout=self.dropout, seed=cell.seed
+      self.epochs,
+      self.learning_rate,
+      self.weight_decay,
+      self.dropout,
+      seed=cell.seed,
     )
 
   def search_config(self, cell: Cell) -> SearchConfig:
@@ -124,7 +130,9 @@ class LpgnasStudy:
       single_level=self.single_level,
       controller=self.controller,
       learning_rate=self.learning_rate,
-      dropout=self.dropout,
+      controller_rate=self.controller_rate,
+      weight_decay=self.weight_decay,
+      dropout=self.search_dropout,
       seed=cell.seed,
     )
 
@@ -247,13 +255,6 @@ def _searched(study, cell, graph, watch):
   begin, folder = time.monotonic(), study.folder(cell) / "search"
   derived = Search(graph, config).run(str(folder), watch)
   watch.say(f"searched in {time.monotonic() - begin:.0f} s")
-  record.write_text(
-    study.folder(cell) / "network.json",
-    json.dumps(
-      {"arch": derived.arch.to_dict(), "precision": derived.precision}, indent=2
-    )
-    + "\n",
-  )
   names = ("architecture_entropy", "precision_entropy")
   more = dict(zip(names, derived.entropies, strict=True))
   return derived.arch, derived.precision, more

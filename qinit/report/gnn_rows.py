@@ -1,0 +1,70 @@
+"""Rows of the graph networks by data set, method and beta, seeds together."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterable
+
+from qinit.record import Record
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+  """The rows of one method on one data set, one a seed."""
+
+  dataset: str
+  split: str
+  method: str
+  beta: float | None
+  records: tuple[Record, ...]
+
+  @property
+  def trained(self) -> tuple[Record, ...]:
+    return tuple(r for r in self.records if r.status == "ok")
+
+  @property
+  def status(self) -> str:
+    lost = len(self.records) - len(self.trained)
+    return f"{lost} of {len(self.records)} diverged" if lost else "ok"
+
+  @property
+  def searched(self) -> bool:
+    return self.beta is not None
+
+  def values(self, metric: str) -> list[float]:
+    """The finite values of a metric."""
+    found = (r.metrics.get(metric) for r in self.trained)
+    return [v for v in found if v is not None and math.isfinite(v)]
+
+  def mean(self, metric: str) -> float | None:
+    """The mean over seeds; None without any."""
+    values = self.values(metric)
+    return statistics.fmean(values) if values else None
+
+  def sd(self, metric: str) -> float | None:
+    """The sample standard deviation; None for fewer than two seeds."""
+    values = self.values(metric)
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def groups(records: Iterable[Record]) -> list[Group]:
+  """Rows gathered by cell: searched methods first, then the others by name.
+  Of two rows of the same cell and seed the later counts."""
+  cells = {}
+  for record in records:
+    axes = ("dataset", "split", "method", "beta")
+    key = tuple(record.cell[axis] for axis in axes)
+    cells.setdefault(key, {})[record.cell["seed"]] = record
+  found = [
+    Group(*key, tuple(seeds[s] for s in sorted(seeds)))
+    for key, seeds in cells.items()
+  ]
+  return sorted(found, key=_order)
+
+
+def _order(group):
+  first = ("lpgnas", "float_")
+  rank = [group.method.startswith(name) for name in first]
+  place = rank.index(True) if any(rank) else len(first)
+  beta = -1.0 if group.beta is None else group.beta
+  return group.dataset, group.split, place, group.method, beta
