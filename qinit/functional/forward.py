@@ -46,7 +46,7 @@ def forward(
       weights,
       *(values[i] for i in node.inputs),
       training=training,
-      seed=_node_seed(seed, node.name),
+      seed=node_seed(seed, node.name),
     )
     values[node.name] = tap("activation", node.name, y)
   return values[spec.output]
@@ -61,7 +61,8 @@ def split_by_node(params: Mapping) -> dict[str, dict]:
   return own
 
 
-def _node_seed(seed, name):
+def node_seed(seed, name):
+  """The seed of one node's random numbers; None without a seed."""
   if seed is None:
     return None
   return tf.random.experimental.stateless_fold_in(

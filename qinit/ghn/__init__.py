@@ -2,7 +2,14 @@
 
 from qinit.functional.statistics import estimate_moving_stats
 from qinit.ghn.checkpoint import load, save
-from qinit.ghn.hypernet import GHN_1, GHN_2, MLP, GhnConfig, HyperNet
+from qinit.ghn.hypernet import (
+  GHN_1,
+  GHN_2,
+  MLP,
+  GhnConfig,
+  HyperNet,
+  initial_weights,
+)
 
 __all__ = [
   "GHN_1",
@@ -11,6 +18,7 @@ __all__ = [
   "GhnConfig",
   "HyperNet",
   "estimate_moving_stats",
+  "initial_weights",
   "load",
   "save",
 ]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from qinit.errors import CheckpointError
 from qinit.files import write_text
-from qinit.ghn import torch_file
+from qinit.ghn import published, torch_file
 from qinit.ghn.hypernet import (
   GhnConfig,
   HyperNet,
@@ -24,22 +24,31 @@ _TRAINED_VIRTUAL_EDGE = 50  # of the published networks, which do not say it
 
 
 def load(path: str | os.PathLike) -> HyperNet:
-  """A hypernetwork from a published `.pt` file or a folder of `save`.
+  """A hypernetwork from a `.pt` file of the reference, a folder of `save`, or
+  the name of one that comes with the package. What exists goes first.
 
   Raises:
     CheckpointError: if there is none, or it is damaged, foreign, or of other
       shapes than its configuration says.
   """
   path = Path(path)
+  if not path.exists():
+    path = _found(path)
   if path.is_dir():
     return _load_folder(path)
-  if not path.exists():
-    raise CheckpointError(f"there is no hypernetwork at {path}")
   content = torch_file.read(path)
   try:
     return _published(content)
   except CheckpointError as error:
     raise CheckpointError(f"{path}: {error}") from None
+
+
+def _found(path):
+  if found := published.find(str(path)):
+    return found
+  names = ", ".join(published.names())
+  hint = f": published are {names}" if names else ""
+  raise CheckpointError(f"there is no hypernetwork at {path}{hint}")
 
 
 def save(folder: str | os.PathLike, ghn: HyperNet) -> None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 _LARGEST_CHANNELS = 8192
 _LARGEST_KERNEL = 16
+MOST_BITS = 8
 
 
 def channel_values(num_classes: int) -> np.ndarray:
@@ -42,15 +43,21 @@ def shape_indices(
   )
 
 
-def node_features(weights: dict, primitive, indices) -> tf.Tensor:
-  """x0 [N, hid] from primitive ids [N] and table rows [N, 4]."""
+def node_features(weights: dict, primitive, indices, bits) -> tf.Tensor:
+  """x0 [N, hid] from primitive ids [N], table rows [N, 4] and, if they are
+  features, the bits [N, 2] of weights and activations, 0 for float:
+  x0 + E_w[bits of weights] + E_a[bits of activations]."""
   channels = tf.gather(
     weights["shape_enc.embed_channel.weight"], indices[:, :2]
   )
   spatial = tf.gather(weights["shape_enc.embed_spatial.weight"], indices[:, 2:])
   kinds = tf.gather(weights["embed.weight"], primitive)
   sizes = tf.concat([channels, spatial], 1)
-  return kinds + tf.reshape(sizes, tf.shape(kinds))
+  x = kinds + tf.reshape(sizes, tf.shape(kinds))
+  for column, kind in enumerate(("weights", "activations")):
+    if f"width.{kind}" in weights:
+      x += tf.gather(weights[f"width.{kind}"], bits[:, column])
+  return x
 
 
 @functools.cache

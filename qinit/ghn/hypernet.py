@@ -31,6 +31,8 @@ class GhnConfig:
     hid: width of the node states.
     max_channels: channels that are decoded; more are repetitions.
     max_kernel: the largest kernel.
+    widths: whether the bits of weights and activations are node features, so
+      that one hypernetwork serves all of them.
   """
 
   hypernet: str = "gatedgnn"
@@ -41,6 +43,7 @@ class GhnConfig:
   hid: int = 32
   max_channels: int = 64
   max_kernel: int = 11
+  widths: bool = False
 
   def __post_init__(self):
     if self.hypernet not in ("gatedgnn", "mlp"):
@@ -81,6 +84,7 @@ def weight_shapes(config: GhnConfig) -> dict[str, Shape]:
     "embed.weight": (len(PRIMITIVES), hid),
     "shape_enc.embed_spatial.weight": (rows[0], hid // 4),
     "shape_enc.embed_channel.weight": (rows[1], hid // 4),
+    **_width_shapes(config),
     **_gnn_shapes(config),
     "decoder.fc.0.weight": (k, k, hid, 4 * hid),
     "decoder.fc.0.bias": (k, k, 4 * hid),
@@ -103,6 +107,8 @@ def initial_weights(config: GhnConfig, seed: int = 0) -> dict[str, np.ndarray]:
   for name, shape in weight_shapes(config).items():
     if name.startswith("ln."):
       value = np.full(shape, float(name == "ln.weight"))
+    elif name.startswith("width."):  # at first all widths are the same
+      value = np.zeros(shape)
     elif "embed" in name:
       value = rng.standard_normal(shape)
     else:
@@ -138,7 +144,11 @@ class HyperNet(tf.Module):
     self._embed = tf.function(self._embed_graph, autograph=False)
     self._embed_alone = tf.function(
       self._embed_alone_graph,
-      [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 4], tf.int32)],
+      [
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([None, 4], tf.int32),
+        tf.TensorSpec([None, 2], tf.int32),
+      ],
       autograph=False,
     )
     rows = tf.TensorSpec([None, config.hid])
@@ -146,19 +156,19 @@ class HyperNet(tf.Module):
       self._decode_graph, [rows, decoder.PLAN_SIGNATURE], autograph=False
     )
 
-  def predict(self, spec: NetSpec) -> dict[str, tf.Tensor]:
+  def predict(self, spec: NetSpec, widths=(0, 0)) -> dict[str, tf.Tensor]:
     """All trainable parameters of `spec` by "node/role"; differentiable in
-    the variables.
+    the variables. `widths`: as one of `embed`.
 
     Raises:
       SpecError: for a network that the hypernetwork cannot parameterise.
     """
-    return self.predict_batch([spec])[0]
+    return self.predict_batch([spec], [widths])[0]
 
-  def predict_batch(self, specs: list[NetSpec]) -> list[dict]:
+  def predict_batch(self, specs: list[NetSpec], widths=None) -> list[dict]:
     """`predict` for a meta-batch: one message passing for all networks."""
     graphs = [self.view(spec) for spec in specs]
-    return self.decode(specs, graphs, self.embed(graphs))
+    return self.decode(specs, graphs, self.embed(graphs, widths))
 
   def view(self, spec: NetSpec) -> GhnGraph:
     """The graph of `spec` with this hypernetwork's virtual edges; raises
@@ -167,20 +177,28 @@ class HyperNet(tf.Module):
     _check_graph(self.config, spec, graph)
     return graph
 
-  def embed(self, graphs: list[GhnGraph]) -> tf.Tensor:
+  def embed(self, graphs: list[GhnGraph], widths=None) -> tf.Tensor:
     """Node states [N, hid] after message passing and LayerNorm, the nodes of
-    all graphs one after the other."""
+    all graphs one after the other.
+
+    Args:
+      widths: of each graph the bits of weights and activations, one pair or
+        [nodes, 2], 0 for float; without them all is float. What is not a
+        node feature (`GhnConfig.widths`) is ignored.
+    """
+    bits = _node_widths(graphs, widths)
     primitive = np.concatenate([g.primitive for g in graphs])
     shapes = np.concatenate([g.shape for g in graphs])
     indices = embed.shape_indices(
       shapes, self.config.num_classes, self.config.max_kernel
     )
     if self.config.hypernet == "mlp":
-      return self._embed_alone(primitive, indices)
+      return self._embed_alone(primitive, indices, bits)
     forward, backward = gated_gnn.schedules(graphs)
     rows = self._embed(
       primitive[forward.node],
       indices[forward.node],
+      bits[forward.node],
       gated_gnn.arguments(forward, backward),
     )
     return tf.gather(rows, backward.place)
@@ -192,13 +210,13 @@ class HyperNet(tf.Module):
     )
     return plan.assemble(*self._decode(states, plan.arrays))
 
-  def _embed_graph(self, primitive, indices, plan):
-    x = embed.node_features(self.weights, primitive, indices)
+  def _embed_graph(self, primitive, indices, bits, plan):
+    x = embed.node_features(self.weights, primitive, indices, bits)
     cell = gated_gnn.cell_weights(self.weights)
     return self._normalised(gated_gnn.propagate(x, cell, plan))
 
-  def _embed_alone_graph(self, primitive, indices):
-    x = embed.node_features(self.weights, primitive, indices)
+  def _embed_alone_graph(self, primitive, indices, bits):
+    x = embed.node_features(self.weights, primitive, indices, bits)
     return self._normalised(gated_gnn.node_states(self.weights, x))
 
   def _normalised(self, x):
@@ -209,6 +227,15 @@ class HyperNet(tf.Module):
   def _decode_graph(self, states, plan):
     norm = self.config.weight_norm
     return decoder.decode(self.weights, norm, states, plan)
+
+
+def _node_widths(graphs, widths):
+  widths = widths or [(0, 0)] * len(graphs)
+  rows = [
+    np.broadcast_to(np.array(bits, np.int32), [len(graph), 2])
+    for graph, bits in zip(graphs, widths, strict=True)
+  ]
+  return np.concatenate(rows)
 
 
 def _check_graph(config, spec, graph):
@@ -251,6 +278,13 @@ def _layer_norm(x, scale, offset, epsilon=1e-5):
 
 def _linear(name, inputs, outputs):
   return {f"{name}.weight": (inputs, outputs), f"{name}.bias": (outputs,)}
+
+
+def _width_shapes(config):
+  """A row for each width, the first for float."""
+  rows = (embed.MOST_BITS + 1, config.hid)
+  names = ("width.weights", "width.activations") if config.widths else ()
+  return dict.fromkeys(names, rows)
 
 
 def _gnn_shapes(config):

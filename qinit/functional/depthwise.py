@@ -1,0 +1,86 @@
+"""Depthwise convolution for training on a CPU.
+
+The op table's arithmetic, lowered so that it is fast both ways. TensorFlow's
+gradient of the kernel is ten times slower than the convolution above 3x3, and
+a dilated kernel spread with zeros costs as much as a dense one of its size.
+"""
+
+import tensorflow as tf
+
+from qinit.graph.ops import DepthwiseConv
+
+_FAST_KERNEL = 3  # TensorFlow has special code for it
+
+
+def apply(op: DepthwiseConv, kernel, x):
+  """What `op.apply` returns without a bias, of x [B, H, W, C] with an even
+  height and width if dilated; sizes may be unknown when traced."""
+  if op.dilation == 1:
+    return _convolve(x, kernel, op.strides[0], op.padding)
+  if op.dilation > 2 or (op.padding == "same" and op.strides[0] > 1):
+    return op.apply({"depthwise_kernel": kernel}, x)
+  if op.strides[0] == 2:  # every pixel that is read has even coordinates
+    return _convolve(x[:, ::2, ::2], kernel, 1, "same")
+  phases = _convolve(_to_phases(x), kernel, 1, "same")
+  return _from_phases(phases, tf.shape(x))
+
+
+def _convolve(x, kernel, stride, padding):
+  size = kernel.shape[0]
+  if stride == 1 and size > _FAST_KERNEL and kernel.shape[1] == size:
+    return _with_fast_gradient(x, kernel)
+  pads = [0, 0, *[size // 2] * 4, 0, 0]
+  explicit = stride > 1 and padding == "symmetric"
+  return tf.raw_ops.DepthwiseConv2dNative(
+    input=x,
+    filter=kernel,
+    strides=[1, stride, stride, 1],
+    padding="EXPLICIT" if explicit else "SAME",
+    explicit_paddings=pads if explicit else [],
+  )
+
+
+@tf.custom_gradient
+def _with_fast_gradient(x, kernel):
+  same = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+
+  def gradient(dy):
+    dx = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+      input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, **same
+    )
+    return dx, _kernel_gradient(x, dy, kernel.shape[0])
+
+  y = tf.raw_ops.DepthwiseConv2dNative(input=x, filter=kernel, **same)
+  return y, gradient
+
+
+def _kernel_gradient(x, dy, size):
+  """sum over b, h, w of x[b, h + i - p, w + j - p, c] dy[b, h, w, c].
+
+  For each image and channel that is a correlation of the image with a kernel
+  as large as the output: a depthwise convolution of one image with B C
+  channels, whose result is summed over the images.
+  """
+  pad = size // 2
+  x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+  x, dy = (tf.transpose(t, [1, 2, 0, 3]) for t in (x, dy))
+  height, width, images, channels = tf.unstack(tf.shape(dy))
+  flat = images * channels
+  x = tf.reshape(x, [1, height + 2 * pad, width + 2 * pad, flat])
+  dy = tf.reshape(dy, [height, width, flat, 1])
+  found = tf.raw_ops.DepthwiseConv2dNative(
+    input=x, filter=dy, strides=[1, 1, 1, 1], padding="VALID"
+  )
+  found = tf.reshape(found, [size, size, images, channels])
+  return tf.reduce_sum(found, 2)[..., None]
+
+
+def _to_phases(x):
+  """The four images of pixels with even and odd coordinates, [4 B, ...]."""
+  return tf.space_to_batch(x, [2, 2], [[0, 0], [0, 0]])
+
+
+def _from_phases(x, shape):
+  y = tf.batch_to_space(x, [2, 2], [[0, 0], [0, 0]])
+  y.set_shape([None, None, None, None])
+  return tf.reshape(y, shape)

@@ -1,0 +1,64 @@
+"""How weights and activations are quantised in training, by name.
+
+Every row takes (x, lo, hi, bits, seed), bounds being scalars that hold 0, and
+returns x on, or with noise about, the grid of these bounds. Gradients: noise
+has its own; the others pass it straight through, for activations only inside
+the range.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from qinit.quant.affine import Affine, straight_through
+from qinit.quant.logquant import log_quant
+from qinit.quant.noise import noise
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantizer:
+  """One way of quantising.
+
+  Attributes:
+    weights: for kernels, BatchNorm folded in.
+    activations: for the outputs of groups.
+    random: whether it draws noise, and so needs a seed.
+    uniform: whether codes have one step, so that biases have a grid.
+  """
+
+  weights: Callable
+  activations: Callable
+  random: bool = False
+  uniform: bool = True
+
+
+def simulate(x: tf.Tensor, lo, hi, bits: int, seed=None) -> tf.Tensor:
+  """`affine.fake_quant` with a clipped gradient, in one fused operation."""
+  lo, hi = Affine.of_bounds(lo, hi, bits).range
+  return tf.quantization.fake_quant_with_min_max_vars(x, lo, hi, bits)
+
+
+def simulate_through(x: tf.Tensor, lo, hi, bits: int, seed=None) -> tf.Tensor:
+  """`affine.fake_quant` whose gradient passes outside the range too."""
+  return straight_through(x, simulate(x, lo, hi, bits))
+
+
+def noisy(x: tf.Tensor, lo, hi, bits: int, seed) -> tf.Tensor:
+  """NoiseQuant (Eq. 5) with the nudged range and step of the rounding that it
+  stands for."""
+  affine = Affine.of_bounds(lo, hi, bits)
+  return noise(x, *affine.range, affine.scale, seed)
+
+
+def log_through(x: tf.Tensor, lo, hi, bits: int, seed=None) -> tf.Tensor:
+  """`log_quant`, straight through."""
+  return straight_through(x, log_quant(x, lo, hi, bits))
+
+
+QUANTIZERS = {
+  "simquant": Quantizer(simulate_through, simulate),
+  "noise": Quantizer(noisy, noisy, random=True),
+  "noise_weights": Quantizer(noisy, simulate, random=True),
+  "log": Quantizer(log_through, log_through, uniform=False),
+}

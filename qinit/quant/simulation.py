@@ -1,0 +1,280 @@
+"""Networks quantised anew for every batch, run chain by chain.
+
+For training hypernetworks and evaluating what they predict: ranges and
+BatchNorm's statistics are those of the batch on the quantised stream. Each
+convolution is run on its quantised input with float weights, its BatchNorm's
+mean and variance are taken from what comes out and folded in, and the folded
+weights are quantised and run (Section 4.2 of Starting Positions Matter).
+
+The quantisation points are `placement`'s but for concats: a range that is
+taken as the tensor appears cannot be shared with tensors still to come. What
+only a concat reads is rounded in it; what others read too is rounded with its
+own range first.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from qinit.functional import chains
+from qinit.functional.chains import Chain
+from qinit.functional.forward import node_seed, split_by_node
+from qinit.graph import ops, rewrite
+from qinit.graph.ops import Op
+from qinit.graph.spec import INPUT, NetSpec
+from qinit.quant.affine import Affine, round_half_up, straight_through
+from qinit.quant.placement import Placement, place
+from qinit.quant.quantizers import QUANTIZERS
+from qinit.quant.weight_range import WEIGHT_CLIPS
+
+_LINEAR = (ops.Conv, ops.DepthwiseConv, ops.Dense)
+_WHOLE = (ops.Flatten, ops.Zero)  # need sizes that a trace lacks
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulation:
+  """Widths in bits, and how: a row of QUANTIZERS and one of WEIGHT_CLIPS."""
+
+  weight_bits: int = 8
+  activation_bits: int = 8
+  quantizer: str = "simquant"
+  weight_clip: str = "absolute"
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """A node at work.
+
+  Attributes:
+    op: without sizes.
+    roles: of its parameters with their ranks, those of its BatchNorm too.
+    epsilon: of the BatchNorm to fold; None without one.
+    point: "own" to round what comes out over its own range, "kept" over that
+      of the chain's input, "" not at all.
+    bits: width of what comes out.
+    positive: whether a ReLU made it, so that the range begins at 0.
+  """
+
+  op: Op
+  roles: tuple[tuple[str, int], ...]
+  epsilon: float | None
+  point: str
+  bits: int
+  positive: bool
+
+
+class Simulated:
+  """A network to be quantised; raises QuantError if a BatchNorm cannot be
+  folded.
+
+  Args:
+    spec: with its BatchNorms.
+    input_range: the fixed range of its images.
+  """
+
+  def __init__(self, spec: NetSpec, input_range: tuple[float, float]):
+    self.placement: Placement = place(rewrite.fold_spec(spec))
+    self.chains = chains.chains(self.placement.spec)
+    self._spec, self._input_range = spec, input_range
+    self._folds = {
+      fold.conv: (name, fold)
+      for name, folds in rewrite.fold_plan(spec).items()
+      for fold in folds
+    }
+    self._points = _points(self.placement)
+    groups = self.placement.groups
+    # A group is one tensor: a node within it has its width.
+    self._tensor = {g.node.name: g.name for g in groups}
+    self._tensor |= {g.name: g.name for g in groups}
+
+  def forward(
+    self,
+    params: Mapping,
+    x,
+    simulation: Simulation | Mapping[str, Simulation],
+    training: bool = False,
+    seed=None,
+  ):
+    """Logits of images `x` [B, H, W, C], differentiable in `params`, which
+    are those of the spec, without moving statistics.
+
+    Args:
+      simulation: of all chains, or of each by the name of its output.
+      training: dropout and noise; what is noise in training is rounding
+        outside of it.
+      seed: two integers, for dropout and noise.
+    """
+    own = self._with_norms(params)
+    values = {INPUT: _rounded_input(x, self._input_range)}
+    for chain in self.chains:
+      how = simulation
+      if not isinstance(how, Simulation):
+        how = simulation[chain.output]
+      if QUANTIZERS[how.quantizer].random and not training:
+        how = dataclasses.replace(how, quantizer="simquant")
+      inputs = [values[i] for i in chain.inputs]
+      values[chain.output] = self._run(chain, own, inputs, how, training, seed)
+    return values[self.placement.output][0]
+
+  def _with_norms(self, params):
+    """Parameters by node, each convolution with its BatchNorm's."""
+    own = split_by_node(params)
+    for conv, (norm, fold) in self._folds.items():
+      part = slice(fold.start, fold.stop)
+      whole = fold.stop - fold.start == own[norm]["gamma"].shape[0]
+      own[conv] |= {
+        role: own[norm][role] if whole else own[norm][role][part]
+        for role in ("gamma", "beta")
+      }
+    return own
+
+  def _run(self, chain: Chain, own, inputs, how, training, seed):
+    first = chain.nodes[0]
+    if isinstance(first.op, _WHOLE):
+      return first.op.apply({}, inputs[0][0]), inputs[0][1]
+    weights = [own.get(n.name, {}) for n in chain.nodes]
+    steps = tuple(
+      self._step(n, w, how) for n, w in zip(chain.nodes, weights, strict=True)
+    )
+    seeds = []
+    if training and (QUANTIZERS[how.quantizer].random or _drops(steps)):
+      seeds = [node_seed(seed, chain.output)]
+    xs = [value for value, _ in inputs]
+    run = _traced(steps, how, training, len(xs), len(xs[0].shape), len(seeds))
+    return run(xs, inputs[0][1], weights, seeds)
+
+  def _step(self, node, weights, how):
+    fold = self._folds.get(node.name)
+    tensor = self._tensor.get(node.name)
+    absolute = tensor is not None and self.placement.absolute(tensor)
+    return Step(
+      chains.relaxed(node.op),
+      tuple((role, len(w.shape)) for role, w in weights.items()),
+      self._spec.node(fold[0]).op.epsilon if fold else None,
+      self._points.get(node.name, ""),
+      8 if absolute else how.activation_bits,
+      isinstance(node.op, ops.Relu),
+    )
+
+
+def _points(placement):
+  """Where tensors are rounded: "own" or "kept" (see Step) by node."""
+  concats = {
+    n.name for n in placement.spec.nodes if isinstance(n.op, ops.Concat)
+  }
+  points = dict.fromkeys(concats, "own")
+  readers = placement.spec.readers()
+  for group in placement.groups:
+    only_concats = readers[group.name] and concats.issuperset(
+      readers[group.name]
+    )
+    if group.rounds and not only_concats:
+      points[group.name] = "kept" if isinstance(group.op, ops.Pool) else "own"
+  return points
+
+
+def _rounded_input(x, bounds):
+  """The images at 8 bits and their range (see `_quantised`)."""
+  affine = Affine.from_range(*bounds, 8)
+  lo, hi = (float(v) for v in affine.range)
+  x = tf.quantization.fake_quant_with_min_max_vars(x, lo, hi, 8)
+  return x, tf.constant([lo, hi, float(affine.scale)])
+
+
+@functools.cache
+def _traced(steps, how, training, arity, rank, seeds):
+  """The function of all chains of these steps: (xs, range of the first,
+  weights, seeds) -> (output, its range). A range is [lo, hi, step]."""
+  quantizer = QUANTIZERS[how.quantizer]
+
+  def run(xs, bounds, weights, seeds):
+    draw = _Seeds(seeds)
+    first, *others = steps
+    x, bounds = _step(
+      first, how, quantizer, xs, bounds, weights[0], training, draw
+    )
+    for step, own in zip(others, weights[1:], strict=True):
+      x, bounds = _step(step, how, quantizer, [x], bounds, own, training, draw)
+    return x, bounds
+
+  arguments = (
+    [tf.TensorSpec([None] * rank)] * arity,
+    tf.TensorSpec([3]),
+    [
+      {role: chains.signature(role, n, step.op) for role, n in step.roles}
+      for step in steps
+    ],
+    [tf.TensorSpec([2], tf.int32)] * seeds,
+  )
+  function = tf.function(run, autograph=False)
+  return function.get_concrete_function(*arguments)
+
+
+class _Seeds:
+  """The seeds of a chain, one after the other."""
+
+  def __init__(self, seeds):
+    self._seeds, self._count = seeds, 0
+
+  def __call__(self):
+    if not self._seeds:
+      return None
+    self._count += 1
+    return tf.random.experimental.stateless_fold_in(self._seeds[0], self._count)
+
+
+def _step(step, how, quantizer, xs, bounds, own, training, draw):
+  if isinstance(step.op, _LINEAR):
+    y = _linear(step, how, quantizer, xs[0], bounds, own, draw)
+  elif isinstance(step.op, ops.Dropout):
+    y = step.op.apply({}, xs[0], training=training, seed=draw())
+  else:
+    y = step.op.apply({}, *xs)
+  if not step.point:
+    return y, bounds
+  if step.point == "kept":
+    lo, hi = bounds[0], bounds[1]
+  else:
+    lo, hi = _range(y, step.positive)
+  y = quantizer.activations(y, lo, hi, step.bits, draw())
+  affine = Affine.of_bounds(lo, hi, step.bits)
+  return y, tf.stack([lo, hi, affine.scale])
+
+
+def _range(x, positive):
+  x = tf.stop_gradient(x)
+  lo = tf.constant(0.0) if positive else tf.minimum(tf.reduce_min(x), 0.0)
+  return lo, tf.maximum(tf.reduce_max(x), 0.0)
+
+
+def _linear(step, how, quantizer, x, bounds, own, draw):
+  """Kernel and bias, with the BatchNorm of the batch folded in, quantised."""
+  op = step.op
+  role = "depthwise_kernel" if "depthwise_kernel" in own else "kernel"
+  kernel, bias = own[role], own.get("bias")
+  if step.epsilon is not None:
+    y = chains.apply(step.op, {role: kernel}, x)
+    mean, variance = tf.nn.moments(y, [0, 1, 2])
+    norm = (own["gamma"], own["beta"], mean, variance, step.epsilon)
+    folded = rewrite.fold_conv({f"/{role}": kernel}, "", *norm)
+    kernel, bias = folded[f"/{role}"], folded["/bias"]
+  lo, hi = WEIGHT_CLIPS[how.weight_clip](tf.stop_gradient(kernel))
+  weights = {role: quantizer.weights(kernel, lo, hi, how.weight_bits, draw())}
+  if bias is not None:
+    if quantizer.uniform:
+      unit = Affine.of_bounds(lo, hi, how.weight_bits).scale * bounds[2]
+      bias = straight_through(bias, round_half_up(bias / unit) * unit)
+    weights["bias"] = bias
+  return _apply_linear(op, weights, x)
+
+
+def _apply_linear(op, weights, x):
+  if isinstance(op, ops.Conv) and "bias" not in weights:
+    return chains.apply(dataclasses.replace(op, use_bias=False), weights, x)
+  return chains.apply(op, weights, x)
+
+
+def _drops(steps):
+  return any(isinstance(step.op, ops.Dropout) for step in steps)

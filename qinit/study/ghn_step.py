@@ -1,0 +1,138 @@
+"""One training step of a hypernetwork: the mean loss over a meta-batch of
+networks on one batch of images, and its gradient.
+
+In two stages, so that the networks can be many and different: the networks'
+losses give dL/dW of the predicted parameters, which is then the output
+gradient of the hypernetwork.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from qinit.archs import genotype
+from qinit.archs.collection import Network
+from qinit.data.normalise import RANGE
+from qinit.functional import chains
+from qinit.ghn.hypernet import HyperNet
+from qinit.quant.simulation import Simulated, Simulation
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """A network of a step.
+
+  Attributes:
+    network: as it is stored.
+    how: its quantisation; None for float.
+    seed: two integers for its dropout and noise.
+  """
+
+  network: Network
+  how: Simulation | None
+  seed: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """`loss` is the mean over the networks, `accuracy` (percent) too;
+  `gradients` are those of the hypernetwork's variables in their order."""
+
+  loss: float
+  accuracy: float
+  gradients: list[tf.Tensor]
+
+
+def step(
+  ghn: HyperNet,
+  tasks: Sequence[Task],
+  images,
+  labels,
+  share: int = 0,
+  norm_penalty: float = 0.0,
+  dtype=tf.float32,
+) -> Outcome:
+  """The outcome of a meta-batch on images [B, H, W, C] and labels [B].
+
+  Args:
+    share: networks by which losses and gradients are divided; their number by
+      default, the whole meta-batch's where several workers share it.
+    norm_penalty: times sum |W|_F of the predicted kernels is added to the
+      loss that is differentiated (Knyazev et al., 2023).
+    dtype: of the float networks; the hypernetwork is always in float32.
+  """
+  share = share or len(tasks)
+  specs = [genotype.build(task.network.config) for task in tasks]
+  graphs = [ghn.view(spec) for spec in specs]
+  widths = [widths_of(task.how) for task in tasks]
+  images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+  variables = list(ghn.weights.values())
+  with tf.GradientTape() as tape:
+    states = ghn.embed(graphs, widths)
+    predicted = ghn.decode(specs, graphs, states)
+    targets = [w for params in predicted for w in params.values()]
+  loss, accuracy, upstream = 0.0, 0.0, []
+  for spec, params, task in zip(specs, predicted, tasks, strict=True):
+    found = _network(spec, params, task, images, labels, norm_penalty, dtype)
+    loss += float(found[0]) / share
+    accuracy += 100 * float(found[1]) / share
+    upstream += [g / share for g in found[2]]
+  gradients = tape.gradient(targets, variables, output_gradients=upstream)
+  gradients = [
+    tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
+    for g, w in zip(gradients, variables, strict=True)
+  ]
+  return Outcome(loss, accuracy, gradients)
+
+
+def widths_of(how: Simulation | None) -> tuple[int, int]:
+  """Bits of weights and activations; (0, 0) for float."""
+  return (how.weight_bits, how.activation_bits) if how else (0, 0)
+
+
+def logits_of(spec, params, images, how, training=False, seed=None, dtype=None):
+  """Logits of a predicted network, float or quantised by `how`."""
+  if how is not None:
+    network = Simulated(spec, RANGE)
+    return network.forward(params, images, how, training, seed)
+  if dtype not in (None, tf.float32):
+    params = {key: tf.cast(w, dtype) for key, w in params.items()}
+    images = tf.cast(images, dtype)
+  logits = chains.forward(spec, params, images, training, seed)
+  return tf.cast(logits, tf.float32)
+
+
+def _network(spec, params, task, images, labels, norm_penalty, dtype):
+  """Loss, accuracy and the loss' gradients by parameter of one network."""
+  params = dict(params)
+  with tf.GradientTape(watch_accessed_variables=False) as tape:
+    tape.watch(params)
+    logits = logits_of(spec, params, images, task.how, True, task.seed, dtype)
+    loss, hits = _loss(logits, labels)
+    total = loss
+    if norm_penalty:
+      total = loss + norm_penalty * _norms(params)
+  gradients = tape.gradient(
+    total, params, unconnected_gradients=tf.UnconnectedGradients.ZERO
+  )
+  return loss, hits, list(gradients.values())
+
+
+@tf.function(
+  input_signature=[
+    tf.TensorSpec([None, None]),
+    tf.TensorSpec([None], tf.int64),
+  ],
+  autograph=False,
+)
+def _loss(logits, labels):
+  losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+  hits = tf.cast(tf.argmax(logits, -1) == labels, tf.float32)
+  return tf.reduce_mean(losses), tf.reduce_mean(hits)
+
+
+def _norms(params):
+  kernels = [w for key, w in params.items() if key.endswith("kernel")]
+  return tf.add_n([tf.norm(w) for w in kernels])

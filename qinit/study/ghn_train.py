@@ -1,0 +1,402 @@
+"""Trains a hypernetwork on ConvNets-250K, in float (GHN-Q) or through
+simulated quantisation (GHN-QAT; Sections 4.2 to 4.5 of Starting Positions
+Matter)."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from qinit import ghn as hypernetworks
+from qinit import record
+from qinit.data import cifar10
+from qinit.errors import QinitError, RunError, one_of
+from qinit.ghn.hypernet import GHN_2, HyperNet
+from qinit.ghn.optimizer import Adam
+from qinit.quant.quantizers import QUANTIZERS
+from qinit.quant.scheme import parse_bits
+from qinit.quant.simulation import Simulation
+from qinit.quant.weight_range import WEIGHT_CLIPS
+from qinit.record import Record
+from qinit.study import ghn_data, ghn_step, ghn_workers
+from qinit.study.ghn_data import Stream
+from qinit.study.ghn_step import Task
+
+KIND = "ghn_train"
+_IMAGES = 50_000
+_EPOCHS, _MILESTONE, _DECAY = 100, 75, 0.1  # Section 4.2
+_POINTS = 200  # of the learning curve
+_TIMED_FROM, _TIMED_TO = 20, 60  # steps that set the number from the minutes
+_PATIENCE, _BACK_OFF, _BACK_OFFS = 3, 0.5, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class GhnTrain:
+  """The settings of a training.
+
+  Attributes:
+    bits: "float", "w4a4", ...; several make a hypernetwork for all of them,
+      which sees the width of each network that it parameterises.
+    quantizer: a row of QUANTIZERS.
+    weight_clip: a row of WEIGHT_CLIPS.
+    init_ghn: what training starts from, None for random weights. Only its
+      weights are taken: the optimiser is new.
+    split: of ghn_data.TRAINING_SPLITS.
+    steps: 0 for the paper's 100 epochs, or for `minutes`.
+    minutes: turned into steps once, from the speed of the first.
+    virtual_edge: the cut-off s_max of the shortest paths.
+    norm_penalty: see `ghn_step.step`.
+    networks: sampled now instead of read, if not 0.
+
+  Raises:
+    QinitError: for a name or a combination that does not exist.
+  """
+
+  bits: tuple[str, ...] = ("float",)
+  quantizer: str = "simquant"
+  weight_clip: str = "absolute"
+  init_ghn: str | None = None
+  split: str = "train"
+  steps: int = 0
+  minutes: float = 0
+  batch_size: int = 32
+  meta_batch: int = 4
+  learning_rate: float = 1e-3
+  weight_decay: float = 1e-5
+  virtual_edge: int = 10
+  norm_penalty: float = 0.0
+  mixed_precision: bool = False
+  seed: int = 0
+  networks: int = 0
+  images: int = _IMAGES
+  data_dir: str | None = None
+  networks_dir: str | None = None
+  output_dir: str = "runs/ghn_train"
+  checkpoint_minutes: float = 3.0
+
+  def __post_init__(self):
+    one_of("quantizer", self.quantizer, QUANTIZERS)
+    one_of("weight clip", self.weight_clip, WEIGHT_CLIPS)
+    one_of("split", self.split, ghn_data.TRAINING_SPLITS)
+    parse_bits(",".join(self.bits))
+    if self.steps and self.minutes:
+      raise QinitError("give either --steps or --minutes, not both")
+
+  def identity(self) -> dict:
+    """The settings that make two runs the same."""
+    places = ("data_dir", "networks_dir", "output_dir", "checkpoint_minutes")
+    settings = dataclasses.asdict(self)
+    return {key: settings[key] for key in settings if key not in places}
+
+  def ways(self) -> list[Simulation | None]:
+    """The quantisation of each of the widths."""
+    return [
+      scheme
+      and Simulation(
+        scheme.weight_bits,
+        scheme.activation_bits,
+        self.quantizer,
+        self.weight_clip,
+      )
+      for scheme in parse_bits(",".join(self.bits))
+    ]
+
+  def epochs_in_steps(self, epochs: float) -> int:
+    return math.ceil(epochs * self.images / self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+  """How far a training is. Loss and accuracy are means since the last one."""
+
+  step: int
+  steps: int
+  loss: float
+  accuracy: float
+  steps_per_second: float
+  skipped: int
+
+
+def run(
+  settings: GhnTrain, report: Callable[[Progress], None] = lambda p: None
+) -> Record:
+  """Trains, or goes on where the run folder stands, and returns the row.
+
+  The hypernetwork lies in `output_dir`/ghn then. The row is in
+  `records.jsonl` before this returns; a training that is complete is not
+  repeated.
+
+  Raises:
+    RunError: if the folder belongs to other settings, or the training
+      diverged; the last good checkpoint stays.
+    DataError: if images or networks are missing.
+  """
+  folder = Path(settings.output_dir)
+  workers = ghn_workers.Workers()
+  if workers.chief:
+    record.open_run(folder, settings.identity())
+  rows, _ = record.read(folder / "records.jsonl")
+  if rows:
+    return rows[-1]
+  trainer = Trainer(settings, stream(settings), workers)
+  trainer.run(report)
+  row = trainer.row()
+  if workers.chief:
+    hypernetworks.save(folder / "ghn", trainer.ghn)
+    record.append(folder / "records.jsonl", row)
+  return row
+
+
+def stream(settings: GhnTrain) -> Stream:
+  """Images and networks in their order; raises DataError."""
+  images, labels = cifar10.load(settings.data_dir, "train")
+  return Stream(
+    images[: settings.images],
+    labels[: settings.images],
+    ghn_data.networks(settings.split, settings.networks_dir, settings.networks),
+    settings.batch_size,
+    settings.meta_batch,
+    settings.seed,
+  )
+
+
+def start(settings: GhnTrain) -> HyperNet:
+  """The hypernetwork before the first step, with this training's cut-off."""
+  base = None
+  if settings.init_ghn:
+    base = hypernetworks.load(settings.init_ghn)
+  config = dataclasses.replace(
+    base.config if base else GHN_2,
+    virtual_edge=settings.virtual_edge,
+    widths=len(settings.bits) > 1 or bool(base and base.config.widths),
+  )
+  if base is None:
+    return HyperNet(config)
+  weights = hypernetworks.initial_weights(config)
+  weights |= {name: w.numpy() for name, w in base.weights.items()}
+  return HyperNet(config, weights)
+
+
+class Trainer:
+  """The state of one training: what its checkpoints hold."""
+
+  def __init__(self, settings: GhnTrain, data: Stream, workers):
+    self.settings, self.data, self.workers = settings, data, workers
+    self.ghn = start(settings)
+    self.variables = list(self.ghn.weights.values())
+    self.adam = Adam(self.variables, settings.weight_decay)
+    self.folder = Path(settings.output_dir)
+    self.step = tf.Variable(0, dtype=tf.int64)
+    # 0 until `minutes` have been turned into steps.
+    self.steps = tf.Variable(self._known_steps(), dtype=tf.int64)
+    self.skipped = tf.Variable(0, dtype=tf.int64)
+    self.in_a_row = tf.Variable(0, dtype=tf.int64)
+    self.back_offs = tf.Variable(0, dtype=tf.int64)
+    self.seconds = tf.Variable(0.0, dtype=tf.float64)
+    # Sums of loss and accuracy, and steps, of each part of the training.
+    self.curve = tf.Variable(tf.zeros([_POINTS, 3], tf.float64))
+    self._dtype = tf.bfloat16 if settings.mixed_precision else tf.float32
+    self._ways = settings.ways()
+
+  def run(self, report) -> None:
+    """Trains to the last step; raises RunError if it diverges."""
+    manager = self._restored()
+    begin, saved = time.monotonic(), time.monotonic()
+    before, window = float(self.seconds), []
+    with self._writer().as_default():
+      while not self.steps or self.step < self.steps:
+        window.append((time.monotonic(), *self._one()))
+        self.seconds.assign(before + time.monotonic() - begin)
+        self._settle_steps(window)
+        if len(window) >= 10 or self.step == self.steps:
+          self._glance(window, report)
+        due = time.monotonic() - saved > 60 * self.settings.checkpoint_minutes
+        if due or self.step == self.steps:
+          self._save(manager)
+          saved = time.monotonic()
+
+  def rate(self) -> float:
+    """The learning rate of the present step."""
+    total = int(self.steps) or self.settings.epochs_in_steps(_EPOCHS)
+    passed = int(self.step) >= total * _MILESTONE / _EPOCHS
+    decay = _DECAY if passed else 1.0
+    return (
+      self.settings.learning_rate * decay * _BACK_OFF ** int(self.back_offs)
+    )
+
+  def tasks(self, step: int) -> list[Task]:
+    """The networks of a step, each at a width of its own where several are
+    trained."""
+    count = len(self._ways)
+    return [
+      Task(
+        network,
+        self._ways[(step * self.settings.meta_batch + i) % count],
+        self.data.seeds(step, i),
+      )
+      for i, network in enumerate(self.data.graphs(step))
+    ]
+
+  def row(self) -> Record:
+    """The training as a row."""
+    curve = self.points()
+    last = curve[-max(1, len(curve) // 10) :]
+    cell = {
+      key: value
+      for key, value in self.settings.identity().items()
+      if key not in ("minutes", "images", "networks")
+    }
+    cell |= {
+      "bits": ",".join(self.settings.bits),
+      "init_ghn": Path(self.settings.init_ghn or "none").name,
+      "steps": int(self.steps),
+    }
+    metrics = {
+      "steps": int(self.step),
+      "loss": float(np.mean([p[1] for p in last])),
+      "accuracy": float(np.mean([p[2] for p in last])),
+      "skipped": int(self.skipped),
+      "back_offs": int(self.back_offs),
+      "workers": self.workers.count,
+      "curve": [[p[0], round(p[1], 5), round(p[2], 3)] for p in curve],
+    }
+    env = record.environment(float(self.seconds))
+    return Record(
+      KIND, cell, record.digest(self.settings.identity()), metrics, "ok", env
+    )
+
+  def points(self) -> list[tuple[int, float, float]]:
+    """The learning curve: the last step, mean loss and mean accuracy of each
+    part of the training."""
+    total, found = int(self.steps) or int(self.step), []
+    for i, (loss, accuracy, count) in enumerate(self.curve.numpy()):
+      if count:
+        step = min(-(-total * (i + 1) // _POINTS), int(self.step))
+        found.append((step, loss / count, accuracy / count))
+    return found
+
+  def _known_steps(self):
+    settings = self.settings
+    if settings.minutes:
+      return 0
+    return settings.steps or settings.epochs_in_steps(_EPOCHS)
+
+  def _one(self):
+    """One step: its loss and accuracy."""
+    number = int(self.step)
+    tasks = self.tasks(number)
+    images, labels = self.data.batch(number)
+    outcome = ghn_step.step(
+      self.ghn,
+      self.workers.own(tasks),
+      images,
+      labels,
+      len(tasks),
+      self.settings.norm_penalty,
+      self._dtype,
+    )
+    outcome = self.workers.reduced(outcome)
+    self.step.assign_add(1)
+    finite = math.isfinite(outcome.loss) and all(
+      bool(tf.reduce_all(tf.math.is_finite(g))) for g in outcome.gradients
+    )
+    if not finite:
+      self._skip(number)
+      return None, None
+    self.adam.apply(outcome.gradients, self.rate())
+    self.in_a_row.assign(0)
+    self._add_to_curve(number, outcome.loss, outcome.accuracy)
+    return outcome.loss, outcome.accuracy
+
+  def _skip(self, number):
+    """Counts a step whose loss or gradient is not finite; the rate is halved
+    when it happens time and again, and in the end training stops."""
+    self.skipped.assign_add(1)
+    self.in_a_row.assign_add(1)
+    if int(self.in_a_row) < _PATIENCE:
+      return
+    self.in_a_row.assign(0)
+    self.back_offs.assign_add(1)
+    if int(self.back_offs) > _BACK_OFFS:
+      raise RunError(
+        f"training diverged at step {number}: {int(self.skipped)} losses were"
+        " not finite although the learning rate was lowered to"
+        f" {self.rate():.2g}; the last good checkpoint in {self.folder} stays:"
+        " train with a lower --learning_rate or --weight_clip=percentile"
+      )
+
+  def _add_to_curve(self, number, loss, accuracy):
+    if self.steps:
+      part = min(number * _POINTS // int(self.steps), _POINTS - 1)
+      self.curve.scatter_nd_add([[part]], [[loss, accuracy, 1.0]])
+
+  def _settle_steps(self, window):
+    """Turns minutes into steps, from the speed after the first tracings."""
+    if self.steps or len(window) < _TIMED_TO:
+      return
+    times = [entry[0] for entry in window]
+    speed = (_TIMED_TO - _TIMED_FROM) / (times[-1] - times[_TIMED_FROM - 1])
+    left = 60 * self.settings.minutes - float(self.seconds)
+    steps = int(self.step) + max(0, int(left * speed))
+    self.steps.assign(self.workers.agreed(steps))
+
+  def _glance(self, window, report):
+    if not self.steps:
+      return
+    good = [entry for entry in window if entry[1] is not None]
+    loss, accuracy = (
+      float(np.mean([entry[i] for entry in good])) if good else math.nan
+      for i in (1, 2)
+    )
+    taken = window[-1][0] - window[0][0]
+    speed = (len(window) - 1) / taken if taken else 0.0
+    done = int(self.step)
+    progress = Progress(
+      done, int(self.steps), loss, accuracy, speed, int(self.skipped)
+    )
+    tf.summary.scalar("loss", loss, done)
+    tf.summary.scalar("accuracy", accuracy, done)
+    tf.summary.scalar("learning_rate", self.rate(), done)
+    tf.summary.scalar("skipped", progress.skipped, done)
+    if self.workers.chief:
+      report(progress)
+    window.clear()
+
+  def _writer(self):
+    if not self.workers.chief:
+      return tf.summary.create_noop_writer()
+    return tf.summary.create_file_writer(str(self.folder / "logs"))
+
+  def _restored(self):
+    checkpoint = tf.train.Checkpoint(
+      ghn=self.ghn,
+      adam=self.adam,
+      step=self.step,
+      steps=self.steps,
+      skipped=self.skipped,
+      in_a_row=self.in_a_row,
+      back_offs=self.back_offs,
+      seconds=self.seconds,
+      curve=self.curve,
+    )
+    folder = self.folder / "checkpoints"
+    manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=2)
+    if not manager.latest_checkpoint:
+      return manager
+    try:
+      status = checkpoint.restore(manager.latest_checkpoint)
+      status.assert_existing_objects_matched()
+    except Exception as error:  # TensorFlow raises many kinds here
+      raise RunError(
+        f"the checkpoint {manager.latest_checkpoint} is damaged"
+        f" ({type(error).__name__}): delete it to go on from the one before"
+      ) from None
+    return manager
+
+  def _save(self, manager):
+    if self.workers.chief:
+      manager.save(checkpoint_number=int(self.step))
