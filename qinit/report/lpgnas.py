@@ -164,8 +164,8 @@ def _verdicts(found):
       f"Against the best float network on the validation nodes"
       f" ({base.method}), the best search (beta {best.beta:g}) is"
       f" {abs(gap):.2f} points {'below' if gap >= 0 else 'above'} it on the"
-      f" test nodes at 1/{share:.1f} of its weight bits: the goal (within 1 point"
-      f" at 1/6 or less) is {'met' if held else 'missed'}."
+      f" test nodes at 1/{share:.1f} of its weight bits: the goal (within 1"
+      f" point at 1/6 or less) is {'met' if held else 'missed'}."
     )
 
 

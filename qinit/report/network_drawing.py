@@ -31,7 +31,9 @@ def draw(network: dict) -> Figure:
       _component(ax, centre, -y * 1.15, what, tensor, precision)
   _arrows(ax, arch)
   ax.set_xlim(-_WIDTH * 0.7, (len(columns) - 1) * _STEP * _WIDTH + _WIDTH * 0.7)
-  ax.set_ylim(-6.6 * 1.15, 1.9)
+  tallest = max(len(parts) for _, parts in columns)
+  skips = len(arch.skips) + sum(len(b.skips) for b in arch.blocks)
+  ax.set_ylim(-tallest * 1.15 + 0.5, 1.7 + 0.3 * skips)
   return figure
 
 
@@ -74,7 +76,7 @@ def _component(ax, x, y, what, tensor, precision):
   )
   name = precision.get(tensor)
   ax.text(x, y + 0.22, what, ha="center", va="center", fontsize=8)
-  label = f"{name}, {parse(name).bits} bits" if name else "not stored"
+  label = f"{name}, {parse(name).bits} bit" if name else "not stored"
   if not precision:
     label = "float32"
   ax.text(x, y - 0.08, label, ha="center", va="center", fontsize=8, color=color)
@@ -88,14 +90,21 @@ def _component(ax, x, y, what, tensor, precision):
 
 
 def _arrows(ax, arch):
-  """Who reads whom: the block before, straight; others, in an arc."""
+  """Who reads whom: the block before straight, others over the top."""
   look = dict(arrowstyle="->", color=style.GREY, linewidth=1.2)
-  for reader in range(1, len(arch.blocks) + 2):
-    for source in arch.sources(reader):
-      start, end = source * _STEP * _WIDTH, reader * _STEP * _WIDTH
-      if source == reader - 1:
-        ends = (start + _WIDTH / 2, 0), (end - _WIDTH / 2, 0)
-        ax.annotate("", ends[1], ends[0], arrowprops=look)
-      else:
-        arc = look | {"connectionstyle": "arc3,rad=-0.18"}
-        ax.annotate("", (end, 1.35), (start, 1.35), arrowprops=arc)
+  for i, (source, reader) in enumerate(_edges(arch)):
+    start, end = source * _STEP * _WIDTH, reader * _STEP * _WIDTH
+    if source == reader - 1:
+      ends = (end - _WIDTH / 2, 0), (start + _WIDTH / 2, 0)
+      ax.annotate("", *ends, arrowprops=look)
+      continue
+    # Each at a height and a place of its own.
+    start, end, top = start + 0.12 * i, end - 0.12 * i, 1.7 + 0.3 * i
+    ax.plot([start, start, end], [1.4, top, top], color=style.GREY, lw=1.2)
+    ax.annotate("", (end, 1.35), (end, top), arrowprops=look)
+
+
+def _edges(arch):
+  readers = range(1, len(arch.blocks) + 2)
+  edges = [(s, r) for r in readers for s in arch.sources(r)]
+  return sorted(edges, key=lambda edge: edge[0] != edge[1] - 1, reverse=True)

@@ -55,7 +55,7 @@ def draw(found: Iterable[Group], metric: str) -> Figure:
   ax.set_xscale("log")
   ax.set_xlabel(f"{METRICS[metric].capitalize()} ({unit})")
   ax.set_ylabel("Test accuracy (%)")
-  figure.legend(loc="outside right center")
+  figure.legend(loc="outside right center", title="hollow: bare fixed point")
   return figure
 
 
