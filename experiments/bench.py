@@ -16,6 +16,7 @@ from qinit.errors import one_of
 SUITES = {
   "ghn": "experiments.bench_ghn",
   "init_study": "experiments.bench_init_study",
+  "qat": "experiments.bench_qat",
 }
 
 _SUITE = flags.DEFINE_string(

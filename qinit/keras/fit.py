@@ -216,7 +216,17 @@ class _Trainer:
 
 def predict(model: tf_keras.Model, images: np.ndarray, batch: int = 250):
   """Logits [N, classes] for float images [N, H, W, C], batch after batch."""
-  shape = tf.TensorSpec([None, *images.shape[1:]], tf.float32)
+  return predictor(model, batch)(images)
+
+
+def predictor(model: tf_keras.Model, batch: int = 250) -> Callable:
+  """`predict` as a function of images, traced once for any number of calls;
+  it sees the weights of the moment."""
+  shape = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
   run = tf.function(lambda x: model(x, training=False), input_signature=[shape])
-  starts = range(0, len(images), batch)
-  return np.concatenate([run(images[i : i + batch]).numpy() for i in starts])
+
+  def logits(images):
+    starts = range(0, len(images), batch)
+    return np.concatenate([run(images[i : i + batch]).numpy() for i in starts])
+
+  return logits

@@ -2,10 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from qinit.files import write_text
 from qinit.keras.fit import Progress
@@ -51,20 +49,6 @@ class Curve:
 
   def rows(self) -> list[list]:
     return [[step, self.points[step]] for step in sorted(self.points)]
-
-
-def steps_to(points: Iterable, accuracy: float) -> float:
-  """The first step at which a curve has reached an accuracy, NaN if never;
-  linear between points."""
-  before = None
-  for step, value in points:
-    if value >= accuracy:
-      if before is None or value == before[1]:
-        return float(step)
-      share = (accuracy - before[1]) / (value - before[1])
-      return before[0] + share * (step - before[0])
-    before = (step, value)
-  return float(np.nan)
 
 
 def to_csv(header, rows) -> str:

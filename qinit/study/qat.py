@@ -301,7 +301,8 @@ class _Training:
     return fit(model, self.data, config, str(folder), report)
 
   def _accuracy_of(self, model):
-    return lambda: self._accuracy(keras.predict(model, self.test[:IMAGES]))
+    logits = keras.predictor(model)
+    return lambda: self._accuracy(logits(self.test[:IMAGES]))
 
   def _accuracy(self, logits):
     labels = self.data.test_labels[: len(logits)]

@@ -1,0 +1,165 @@
+"""The section on quantisation-aware training: start x method."""
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterator
+
+from matplotlib.figure import Figure as Picture
+
+from qinit.archs.zoo import ARCHS
+from qinit.record import Record
+from qinit.report import grid, style
+from qinit.report.document import (
+  Block,
+  Figure,
+  Heading,
+  Paragraph,
+  Table,
+  number,
+)
+from qinit.report.sources import Study
+
+_AXES = ("arch", "bits", "start", "method", "quantizer")
+# A curve counts as having arrived at these percent of test accuracy.
+TARGETS = (30.0, 50.0)
+
+
+def section(study: Study) -> list[Block]:
+  """Rows of kind "qat". Different settings are never averaged."""
+  blocks = [Heading("Quantisation-aware training from different starts")]
+  configs = dict.fromkeys(r.config for r in study.records)
+  for config in configs:
+    records = [r for r in study.records if r.config == config]
+    blocks += _part(records, study.settings.get(config, {}), config)
+  return blocks
+
+
+def _part(records, settings, config) -> Iterator[Block]:
+  yield Paragraph(
+    "Settings: "
+    + ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items())
+    + ". Accuracies in percent of the whole test set, means over the seeds"
+    " that trained; steps are those until a thousand test images reach an"
+    " accuracy, seeds that never do left out and counted in brackets."
+  )
+  yield table(records)
+  for arch, bits in dict.fromkeys(_axes(r)[:2] for r in records):
+    rows = [r for r in records if _axes(r)[:2] == (arch, bits)]
+    if any(r.metrics.get("curve") for r in rows):
+      yield Figure(
+        f"qat_{config}_{arch}_{bits}",
+        f"{_name(arch)}, {bits}: test accuracy against training steps; the"
+        " first half of `float_qat` is the float network's. One line per"
+        " start, method and quantizer, means over seeds.",
+        lambda rows=rows: curves(rows),
+      )
+
+
+def table(records: list[Record]) -> Table:
+  """A row per architecture, width, start, method and quantizer."""
+  rows, flagged = [], set()
+  for axes, members in _groups(records).items():
+    trained = [r for r in members if r.status == "ok"]
+    if not trained:
+      flagged.add(len(rows))
+    rows.append((_name(axes[0]), *axes[1:], *_numbers(members, trained)))
+  headers = ("Network", "Bits", "Start", "Method", "Quantizer", "Seeds")
+  headers += ("Float", "Before QAT", "Quantised", "SD", "LiteRT")
+  headers += ("Equal codes (%)", "Graph's codes (%)", "Oscillating (%)")
+  headers += tuple(f"Steps to {target:.0f} %" for target in TARGETS)
+  return Table(headers, tuple(rows), frozenset(flagged), text_columns=5)
+
+
+@style.drawing
+def curves(records: list[Record]) -> Picture:
+  """Accuracy against steps, a panel per method, a line per start."""
+  panels = {}
+  for axes, members in _groups(records).items():
+    line = _mean_curve(r.metrics.get("curve") or [] for r in members)
+    if line:
+      panels.setdefault(axes[3], {})[axes[2], axes[4]] = line
+  figure = Picture(figsize=(4.6 * len(panels), 3.6), layout="constrained")
+  columns = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+  for ax, (method, lines) in zip(columns, panels.items(), strict=True):
+    ax.set_title(method)
+    ax.set_xlabel("Training steps")
+    for (start, quantizer), points in lines.items():
+      look = style.line(start)
+      label = f"{grid.suffix(start)}, {quantizer}"
+      steps, values = zip(*points, strict=True)
+      ax.plot(
+        steps, values, look.linestyle, color=look.color, label=label, alpha=0.9
+      )
+    ax.legend(loc="lower right", fontsize=7)
+  columns[0].set_ylabel("Test accuracy (%)")
+  return figure
+
+
+def steps_to(points, target: float) -> float | None:
+  """The first step at which a curve reaches `target`, linear between points;
+  None if it never does."""
+  if points and points[0][1] >= target:
+    return float(points[0][0])
+  for (s0, a0), (s1, a1) in itertools.pairwise(points):
+    if a1 >= target:
+      return s0 + (target - a0) / (a1 - a0) * (s1 - s0)
+  return None
+
+
+def _numbers(members, trained):
+  yield str(len(members))
+  yield _mean(trained, "fp32_accuracy")
+  yield _mean(trained, "accuracy_before_qat")
+  yield _mean(trained, "quint8_accuracy")
+  found = _values(trained, "quint8_accuracy")
+  yield number(statistics.stdev(found) if len(found) > 1 else None, 2)
+  yield _mean(trained, "litert_accuracy")
+  yield _mean(trained, "litert_equal_codes", 3)
+  yield _mean(trained, "graph_equal_codes", 3)
+  yield _mean(trained, "oscillating")
+  for target in TARGETS:
+    yield _arrivals(members, target)
+
+
+def _arrivals(members, target):
+  found = [steps_to(r.metrics.get("curve") or [], target) for r in members]
+  arrived = [steps for steps in found if steps is not None]
+  mean = number(statistics.fmean(arrived) if arrived else None, 0)
+  lost = len(found) - len(arrived)
+  return f"{mean} ({lost} never)" if lost else mean
+
+
+def _mean(records, metric, digits=2):
+  found = _values(records, metric)
+  return number(statistics.fmean(found) if found else None, digits)
+
+
+def _values(records, metric):
+  found = (r.metrics.get(metric) for r in records)
+  return [v for v in found if v is not None and math.isfinite(v)]
+
+
+def _mean_curve(lines):
+  """[[step, mean]] over the seeds that have that step."""
+  by_step = {}
+  for line in lines:
+    for step, value in line:
+      by_step.setdefault(step, []).append(value)
+  return [(s, statistics.fmean(by_step[s])) for s in sorted(by_step)]
+
+
+def _groups(records):
+  """Rows by cell, seeds together, in the order of the axes."""
+  found = {}
+  for record in sorted(records, key=_axes):
+    found.setdefault(_axes(record), []).append(record)
+  return found
+
+
+def _axes(record):
+  return tuple(str(record.cell.get(axis, "")) for axis in _AXES)
+
+
+def _name(arch):
+  return ARCHS[arch].row_name if arch in ARCHS else arch

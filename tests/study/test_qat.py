@@ -1,0 +1,164 @@
+"""The study of starts and methods: rows, curves, resuming, bad input."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from qinit import record
+from qinit.data import catalogue
+from qinit.errors import CheckpointError, QinitError
+from qinit.params import store
+from qinit.report import qat as report
+from qinit.report import sources
+from qinit.study import qat
+from qinit.study.init_study import Watcher
+from qinit.study.qat import QatStudy
+from qinit.study.starts import Start, for_unit_images
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """One cell trained in float, then for quantisation, and its row."""
+  study = QatStudy(
+    archs=("regular_conv_bn",),
+    starts=("glorot_uniform",),
+    methods=("float_qat",),
+    bits=("w8a8",),
+    dataset="digits",
+    epochs=6,
+    batch_size=16,
+    width=0.25,
+    calibration_images=200,
+    output_dir=str(tmp_path_factory.mktemp("qat") / "run"),
+  )
+  (row,) = qat.run(study)
+  return study, row
+
+
+def test_a_row_is_verified_in_the_runtime(finished):
+  _, row = finished
+  m = row.metrics
+  assert row.status == "ok" and row.kind == "qat"
+  assert row.cell["start"] == "glorot_uniform"
+  assert row.cell["method"] == "float_qat"
+  assert m["litert_equal_codes"] >= 99.9
+  assert m["graph_equal_codes"] >= 99.0
+  assert m["quint8_accuracy"] > 30 and m["output_codes"] > 32
+  assert m["steps"] == 6 * (1438 // 16)
+  assert 0 <= m["oscillating"] <= 100
+
+
+def test_the_curve_runs_through_both_stages(finished):
+  _, row = finished
+  steps = [step for step, _ in row.metrics["curve"]]
+  per_epoch = 1438 // 16
+  assert steps == sorted(steps)
+  assert {3 * per_epoch, 6 * per_epoch} <= set(steps)
+
+
+def test_the_log_has_every_layer_and_epoch(finished):
+  study, _ = finished
+  folder = study.folder(study.cells()[0])
+  lines = (folder / "oscillations.csv").read_text().splitlines()
+  assert lines[0] == "epoch,layer,oscillating_percent,frozen_percent"
+  cells = [line.split(",")[:2] for line in lines[1:]]
+  assert {epoch for epoch, _ in cells} == {"1", "2", "3"}
+  assert ["1", "stem"] in cells and ["3", "logits"] in cells
+
+
+def test_a_second_run_makes_nothing_again_and_ptq_takes_the_weights(finished):
+  study, row = finished
+
+  class Counter(Watcher):
+    reports = 0
+
+    def __call__(self, progress):
+      self.reports += 1
+
+  counter = Counter()
+  assert list(qat.run(study, counter)) == [row] and counter.reports == 0
+  folder = study.float_folder(study.cells()[0], 3)
+  cell = dataclasses.replace(study.cells()[0], method="ptq")
+  place = f"checkpoint:{folder}"
+  data = catalogue.load("digits")
+  params = Start.parse(place).params(study.spec(cell), data, 0)
+  assert params["stem/kernel"].std() > 0
+
+
+def test_rows_become_a_section(finished):
+  study, row = finished
+  section = report.section(
+    sources.from_run(study.folder(study.cells()[0]).parent.parent)
+  )
+  table = next(b for b in section if hasattr(b, "rows"))
+  assert table.rows[0][:5] == (
+    "Regular_Conv_With_BN",
+    "w8a8",
+    "glorot_uniform",
+    "float_qat",
+    "simquant",
+  )
+  figure = next(b for b in section if hasattr(b, "draw"))
+  assert figure.draw() is not None
+  assert record.from_json(row.to_json()) == row
+
+
+def test_steps_to_an_accuracy():
+  curve = [[0, 10.0], [100, 20.0], [200, 60.0]]
+  assert report.steps_to(curve, 10.0) == 0
+  assert report.steps_to(curve, 40.0) == 150
+  assert report.steps_to(curve, 70.0) is None
+
+
+def test_ptq_rows_have_one_quantizer():
+  study = QatStudy(methods=("ptq", "qat"), quantizers=("lsq", "pact"))
+  found = [(c.method, c.quantizer) for c in study.cells()]
+  assert found == [("ptq", "rounding"), ("qat", "lsq"), ("qat", "pact")]
+
+
+@pytest.mark.parametrize(
+  "start, words",
+  [
+    ("he_unifrm", "he_uniform"),
+    ("ghn:/nowhere.pt", "there is no /nowhere.pt"),
+    ("weights:/x", "ghn"),
+  ],
+)
+def test_unknown_starts_are_refused(start, words):
+  with pytest.raises(QinitError, match=words):
+    QatStudy(starts=(start,))
+
+
+def test_a_checkpoint_of_another_network_is_refused(finished, tmp_path):
+  study, _ = finished
+  spec = study.spec(study.cells()[0])
+  store.save(tmp_path / "p.npz", {"stem/kernel": np.zeros((3, 3, 3, 8))})
+  for place in (tmp_path, tmp_path / "p.npz"):
+    with pytest.raises(CheckpointError):
+      Start.parse(f"checkpoint:{place}").params(spec, None, 0)
+
+
+def test_normalisation_moves_into_the_first_kernel(lively):
+  from qinit.data.normalise import normalise
+  from qinit.functional.forward import forward
+
+  spec, params = lively("regular_conv_no_bn")
+  images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+  inner = {}
+
+  def tap(into):
+    def watch(kind, name, tensor):
+      if name == "stem":
+        into.append(tensor[:, 1:-1, 1:-1])
+      return tensor
+
+    return watch
+
+  inner["ours"], inner["theirs"] = [], []
+  unit = images.astype(np.float32) / 255
+  forward(spec, for_unit_images(spec, params), unit, tap(inner["ours"]))
+  forward(spec, params, normalise(images), tap(inner["theirs"]))
+  np.testing.assert_allclose(
+    inner["ours"][0], inner["theirs"][0], rtol=1e-4, atol=1e-5
+  )
