@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Iterator
 
 from qinit.archs.zoo import ARCHS
-from qinit.report import dotplot, figures, grid, lpgnas, qat, tables
+from qinit.report import dotplot, figures, ghn, grid, lpgnas, qat, tables
 from qinit.report.claims import NOT_TESTABLE
 from qinit.report.departures import departures
 from qinit.report.document import (
@@ -51,6 +51,8 @@ def init_study(study: Study) -> list[Block]:
 SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
   ("init_study", init_study),
   ("qat", qat.section),
+  ("ghn_train", ghn.training),
+  ("ghn_eval", ghn.evaluation),
   ("lpgnas", lpgnas.section),
 )
 

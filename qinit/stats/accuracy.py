@@ -15,6 +15,13 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
   return 100.0 * float(np.mean(np.argmax(logits, axis=-1) == labels))
 
 
+def top_accuracy(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
+  """Percentage of rows whose label is among the k largest logits; of equal
+  logits the first count."""
+  best = np.argsort(-logits, axis=-1, kind="stable")[:, :k]
+  return 100.0 * float(np.mean((best == labels[:, None]).any(-1)))
+
+
 def accuracy_decrease(
   float_accuracy: float, quantised_accuracy: float
 ) -> float:

@@ -1,0 +1,150 @@
+"""The sections on hypernetworks: their training and their evaluation."""
+
+from qinit.report import ghn_figures, ghn_tables
+from qinit.report.document import (
+  Block,
+  Bullets,
+  Figure,
+  Heading,
+  Paragraph,
+  Table,
+  number,
+)
+from qinit.report.sources import Study
+
+_CHOICES = (
+  "Ranges of activations and of weights are those of the batch of 64 test"
+  " images at hand, as BatchNorm's statistics are. A tensor that a concat and"
+  " others read is rounded with its own range, and again in the concat.",
+  "NoiseQuant trains with noise; all accuracies are with rounding.",
+  "Weight ranges are absolute, or clipped at 1 % on either side where the row"
+  " says percentile; activations are never clipped.",
+  "The standard error is the population's standard deviation over networks,"
+  " over the square root of their number.",
+)
+
+
+def training(study: Study) -> list[Block]:
+  """The trainings: a table and the learning curves."""
+  return [
+    Heading("Training of hypernetworks"),
+    Paragraph(
+      "GHN-Q is trained in float, GHN-QAT through simulated quantisation; loss"
+      " and accuracy are those of training, over the last tenth of the steps."
+    ),
+    _training_table(study.records),
+    Figure(
+      "ghn_train_curves",
+      "Loss and accuracy in training, on the networks and at the width of each"
+      " training; means of five neighbouring points.",
+      lambda: ghn_figures.learning_curves(study.records),
+    ),
+  ]
+
+
+def evaluation(study: Study) -> list[Block]:
+  """Tables 3 to 5, what quantisation changes, and figures."""
+  records = study.records
+  blocks = [
+    Heading("Evaluation of hypernetworks on unseen networks"),
+    Paragraph(
+      "Top-1 accuracy on CIFAR-10 in percent: mean ± standard error; maximum,"
+      " over networks that no training has seen."
+      f" {_images_sentence(records)}"
+    ),
+    ghn_tables.accuracy_table(records, "accuracy"),
+    Paragraph("Top-5 accuracy."),
+    ghn_tables.accuracy_table(records, "top5"),
+    Paragraph("The paper's top-1 accuracies (mean; maximum), beside ours."),
+    ghn_tables.paper_table(),
+    Figure(
+      "ghn_eval_accuracy",
+      "Accuracy by width and split; bars are standard errors, the dotted line"
+      " is chance.",
+      lambda: ghn_figures.accuracy_by_width(records),
+    ),
+  ]
+  for ghn in dict.fromkeys(r.cell["ghn"] for r in records):
+    blocks.append(_scatter(records, ghn))
+  blocks += _distributions(records)
+  blocks += [
+    Heading("What quantisation changes, network by network", 3),
+    ghn_tables.change_table(records),
+    Heading("Paired differences between hypernetworks", 3),
+    ghn_tables.paired_table(records),
+    Heading("Choices", 3),
+    Bullets(_CHOICES),
+  ]
+  return blocks
+
+
+def _scatter(records, ghn):
+  return Figure(
+    f"ghn_eval_{ghn}_quantised_against_float",
+    f"{ghn}: each point is a network; on the dashed line nothing was lost.",
+    lambda: ghn_figures.quantised_against_float(records, ghn),
+  )
+
+
+def _distributions(records):
+  """One network of each split, of the first hypernetwork."""
+  first = records[0].cell["ghn"]
+  drawn = {}
+  for record in records:
+    cell = record.cell
+    if cell["ghn"] == first and "layers" in record.metrics:
+      drawn.setdefault(cell["split"], record.metrics["layers"])
+  for split, layers in drawn.items():
+    title = f"{first}, a network of the split {ghn_tables.SPLITS[split]}"
+    yield Figure(
+      f"ghn_eval_{first}_{split}_weights",
+      f"{title}: distributions of its predicted kernels.",
+      lambda layers=layers, title=title: ghn_figures.predicted_weights(
+        layers, title
+      ),
+    )
+
+
+def _images_sentence(records):
+  images = {
+    split: sorted(
+      {r.cell["images"] for r in records if r.cell["split"] == split}
+    )
+    for split in ghn_tables.SPLITS
+  }
+  parts = [
+    f"{ghn_tables.SPLITS[split]} {' or '.join(map(str, counts))}"
+    for split, counts in images.items()
+    if counts
+  ]
+  return f"Test images per split: {', '.join(parts)}."
+
+
+def _training_table(records):
+  return Table(
+    (
+      "Training",
+      "Steps",
+      "Meta-batch",
+      "Loss",
+      "Accuracy",
+      "Skipped",
+      "Minutes",
+      "Hardware",
+    ),
+    tuple(_training_row(r) for r in records),
+  )
+
+
+def _training_row(record):
+  metrics, env = record.metrics, record.env
+  return (
+    ghn_figures.training_name(record),
+    str(metrics["steps"]),
+    str(record.cell["meta_batch"]),
+    number(metrics["loss"], 3),
+    number(metrics["accuracy"], 1),
+    str(metrics["skipped"]),
+    number(env.get("seconds", 0) / 60, 1),
+    f"{env.get('hardware', '')}, {env.get('threads', '')} threads",
+  )

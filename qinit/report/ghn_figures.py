@@ -1,0 +1,168 @@
+"""Figures of the hypernetworks: pure functions of rows."""
+
+import statistics
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from qinit.report import style
+from qinit.report.ghn_tables import SPLITS, by_cell, standard_error, width_name
+
+_COLORS = (
+  style.BLUE,
+  style.VERMILION,
+  style.GREEN,
+  style.ORANGE,
+  style.PURPLE,
+  style.SKY,
+  style.BLACK,
+  style.GREY,
+)
+_MARKERS = "os^Dv<>x"
+_CHANCE = 10.0
+
+
+@style.drawing
+def accuracy_by_width(records) -> Figure:
+  """Mean accuracy with its standard error, by width, a panel per split and a
+  line per hypernetwork."""
+  found = by_cell(records)
+  splits = [s for s in SPLITS if any(key[3] == s for key in found)]
+  widths = list(dict.fromkeys(key[1] for key in found))
+  lines = list(dict.fromkeys((key[0], key[2]) for key in found))
+  figure = Figure(figsize=(3.1 * len(splits) + 0.6, 3.9), layout="constrained")
+  axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+  for ax, split in zip(axes, splits, strict=True):
+    for i, (ghn, clip) in enumerate(lines):
+      _line(ax, found, widths, ghn, clip, split, i, len(lines))
+    ax.axhline(_CHANCE, color=style.GREY, linewidth=0.8, linestyle=":")
+    ax.set_xticks(range(len(widths)), [width_name(b) for b in widths])
+    ax.set_title(SPLITS[split])
+  axes[0].set_ylabel("Top-1 accuracy (%)")
+  handles, labels = axes[0].get_legend_handles_labels()
+  figure.legend(handles, labels, loc="outside lower center", ncols=4)
+  return figure
+
+
+@style.drawing
+def quantised_against_float(records, ghn: str) -> Figure:
+  """Each network's accuracy, quantised against float: a panel per width, a
+  colour per split."""
+  found = {k: v for k, v in by_cell(records).items() if k[0] == ghn}
+  widths = [w for w in dict.fromkeys(k[1] for k in found) if w != "float"]
+  figure = Figure(
+    figsize=(3.0 * max(len(widths), 1), 3.6), layout="constrained"
+  )
+  axes = figure.subplots(1, max(len(widths), 1), sharey=True, squeeze=False)[0]
+  for ax, width in zip(axes, widths, strict=False):
+    for color, split in zip(_COLORS, SPLITS, strict=False):
+      _cloud(ax, found, ghn, width, split, color)
+    ax.axline((0, 0), slope=1, color=style.GREY, linewidth=0.8, linestyle="--")
+    ax.set_title(width_name(width))
+    ax.set_xlabel("Float accuracy (%)")
+  axes[0].set_ylabel("Quantised accuracy (%)")
+  handles, labels = axes[0].get_legend_handles_labels()
+  figure.legend(handles, labels, loc="outside lower center", ncols=4)
+  figure.suptitle(ghn, fontweight="bold")
+  return figure
+
+
+@style.drawing
+def predicted_weights(layers: list[list], title: str) -> Figure:
+  """The distributions of a network's predicted kernels, layer by layer: the
+  median in its quartiles, the 1st and 99th percentile, and the range."""
+  figure = Figure(figsize=(11, 4.2), layout="constrained")
+  ax = figure.subplots()
+  values = np.array([row[1:] for row in layers], float)
+  x = np.arange(len(values))
+  bands = ((0, 6, style.PALE, "range"), (1, 5, style.SKY, "1 % to 99 %"))
+  for lo, hi, color, label in (*bands, (2, 4, style.BLUE, "quartiles")):
+    ax.vlines(x, values[:, lo], values[:, hi], color, linewidth=4, label=label)
+  ax.plot(x, values[:, 3], "o", color=style.BLACK, markersize=2, label="median")
+  ax.set_yscale("symlog", linthresh=0.05)
+  ax.set_xticks(x, [row[0].rsplit("/", 1)[0] for row in layers])
+  ax.tick_params(axis="x", rotation=90, labelsize=4.5 if len(x) > 40 else 7)
+  ax.set_ylabel("Predicted weights")
+  ax.set_title(title)
+  ax.margins(x=0.01)
+  ax.legend(ncols=4, loc="upper right")
+  return figure
+
+
+@style.drawing
+def learning_curves(records) -> Figure:
+  """Loss and accuracy of the trainings by step."""
+  figure = Figure(figsize=(11, 4), layout="constrained")
+  axes = figure.subplots(1, 2)
+  for i, record in enumerate(records):
+    curve = np.array(record.metrics["curve"])
+    color = _COLORS[i % len(_COLORS)]
+    for ax, column in zip(axes, (1, 2), strict=True):
+      ax.plot(
+        curve[:, 0],
+        _smooth(curve[:, column]),
+        color=color,
+        linestyle="-" if i < len(_COLORS) else "--",
+        label=training_name(record),
+      )
+  for ax, label in zip(
+    axes, ("Training loss", "Training accuracy (%)"), strict=True
+  ):
+    ax.set_xlabel("Step")
+    ax.set_ylabel(label)
+  handles, labels = axes[0].get_legend_handles_labels()
+  figure.legend(handles, labels, loc="outside lower center", ncols=3)
+  return figure
+
+
+def training_name(record) -> str:
+  """A training in a few words."""
+  cell = record.cell
+  words = [width_name(b) for b in cell["bits"].split(",")]
+  parts = [", ".join(words)]
+  if cell["bits"] != "float":
+    parts.append(cell["quantizer"])
+  if cell["weight_clip"] != "absolute":
+    parts.append(cell["weight_clip"])
+  if cell["split"] != "train":
+    parts.append("BN-free")
+  return " ".join(parts) + f" from {cell['init_ghn']}"
+
+
+def _line(ax, found, widths, ghn, clip, split, i, count):
+  points = [
+    (x, [m["accuracy"] for m in found[ghn, bits, clip, split].values()])
+    for x, bits in enumerate(widths)
+    if (ghn, bits, clip, split) in found
+  ]
+  ax.errorbar(
+    [x + 0.06 * (i - (count - 1) / 2) for x, _ in points],
+    [statistics.fmean(v) for _, v in points],
+    [standard_error(v) for _, v in points],
+    color=_COLORS[i % len(_COLORS)],
+    marker=_MARKERS[i % len(_MARKERS)],
+    capsize=2,
+    label=ghn + (f" ({clip})" if clip != "absolute" else ""),
+  )
+
+
+def _cloud(ax, found, ghn, width, split, color):
+  for (_, bits, clip, own), metrics in found.items():
+    if (bits, own) == (width, split):
+      base = found.get((ghn, "float", clip, split), {})
+      pairs = [
+        (base[n]["accuracy"], m["accuracy"])
+        for n, m in metrics.items()
+        if n in base
+      ]
+      if pairs:
+        ax.scatter(
+          *zip(*pairs, strict=True), s=12, color=color, label=SPLITS[split]
+        )
+
+
+def _smooth(values, width=5):
+  """Means of `width` neighbours, fewer at the ends."""
+  kernel = np.ones(min(width, len(values)))
+  total = np.convolve(values, kernel, "same")
+  return total / np.convolve(np.ones(len(values)), kernel, "same")

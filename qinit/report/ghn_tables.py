@@ -1,0 +1,169 @@
+"""Rows of the evaluation of hypernetworks in the layout of Tables 3 to 5."""
+
+import math
+import statistics
+from collections.abc import Iterable
+
+from qinit.record import Record
+from qinit.report.document import MISSING, Table, number
+
+SPLITS = {
+  "test": "Test (ID)",
+  "deep": "Deep",
+  "wide": "Wide",
+  "bn_free": "BN-Free",
+}
+# Top-1 accuracies of the paper: (Table 3, GHN-Q), (Table 4, GHN-QAT of the
+# row's own width), by split in the order of SPLITS, as mean and maximum.
+PAPER = {
+  "float": ("71.1; 80.2", "68.1; 79.8", "69.8; 79.0", "37.8; 56.1"),
+  "w8a8": ("70.9; 80.1", "67.9; 79.5", "69.6; 78.6", "37.5; 56.4"),
+  "w4a8": ("47.4; 63.9", "39.0; 62.9", "43.8; 63.3", "25.7; 43.7"),
+  "w4a4": ("37.2; 52.6", "30.7; 50.2", "34.7; 50.7", "21.5; 36.7"),
+  "w2a2": ("11.2; 18.8", "10.4; 13.0", "11.4; 17.7", "11.5; 18.1"),
+}
+PAPER_QAT = {
+  "w8a8": ("71.2; 80.9", "68.0; 79.7", "69.9; 79.6", "36.9; 55.1"),
+  "w4a8": ("60.2; 75.3", "56.5; 72.5", "58.1; 73.5", "30.7; 49.2"),
+  "w4a4": ("52.5; 65.7", "50.3; 63.7", "50.6; 64.1", "24.8; 37.2"),
+  "w2a2": ("26.3; 37.4", "23.1; 34.0", "24.6; 35.6", "10.6; 13.7"),
+}
+
+
+def accuracy_table(records: Iterable[Record], metric: str) -> Table:
+  """Mean ± standard error; maximum over the networks of each split, a row for
+  each hypernetwork and width (and range of the weights, where not absolute)."""
+  found = by_cell(records)
+  rows = dict.fromkeys((ghn, bits, clip) for ghn, bits, clip, _ in found)
+  splits = [s for s in SPLITS if any(key[3] == s for key in found)]
+  return Table(
+    headers=("Hypernetwork", "Width", *(SPLITS[s] for s in splits)),
+    rows=tuple(
+      (
+        ghn,
+        width_name(bits) + (f" ({clip})" if clip != "absolute" else ""),
+        *(_cell(found.get((ghn, bits, clip, s), {}), metric) for s in splits),
+      )
+      for ghn, bits, clip in rows
+    ),
+    text_columns=2,
+  )
+
+
+def paper_table() -> Table:
+  """The paper's top-1 accuracies, mean; maximum."""
+  rows = [("GHN-Q (Table 3)", width_name(b), *row) for b, row in PAPER.items()]
+  rows += [
+    ("GHN-QAT (Table 4)", width_name(b), *row) for b, row in PAPER_QAT.items()
+  ]
+  return Table(
+    ("Hypernetwork", "Width", *SPLITS.values()), tuple(rows), text_columns=2
+  )
+
+
+def change_table(records: Iterable[Record]) -> Table:
+  """What quantisation changes, over networks: the accuracy, QMSE and QCE."""
+  found = by_cell(records)
+  rows = []
+  for (ghn, bits, clip, split), metrics in found.items():
+    if bits == "float":
+      continue
+    width = width_name(bits) + (f" ({clip})" if clip != "absolute" else "")
+    rows.append(
+      (
+        ghn,
+        SPLITS[split],
+        width,
+        str(len(metrics)),
+        *(
+          _mean_and_error(_values(metrics, name), 3)
+          for name in ("accuracy_change", "qmse", "qce")
+        ),
+      )
+    )
+  return Table(
+    (
+      "Hypernetwork",
+      "Split",
+      "Width",
+      "Networks",
+      "Change of accuracy",
+      "QMSE",
+      "QCE",
+    ),
+    tuple(rows),
+    text_columns=3,
+  )
+
+
+def paired_table(records: Iterable[Record]) -> Table:
+  """Differences of accuracy between two hypernetworks over the networks that
+  both were evaluated on, largest split by split; the last column is the
+  difference over its standard error."""
+  found, rows = by_cell(records), []
+  names = list(dict.fromkeys(ghn for ghn, *_ in found))
+  for (ghn, bits, clip, split), mine in found.items():
+    for other in names[: names.index(ghn)]:
+      theirs = found.get((other, bits, clip, split), {})
+      pairs = [
+        mine[n]["accuracy"] - theirs[n]["accuracy"] for n in mine if n in theirs
+      ]
+      if len(pairs) > 1:
+        rows.append(_pair(f"{ghn} − {other}", split, bits, pairs))
+  return Table(
+    ("Difference", "Split", "Width", "Networks", "Points", "Standard errors"),
+    tuple(rows),
+    text_columns=3,
+  )
+
+
+def by_cell(records: Iterable[Record]) -> dict[tuple, dict[int, dict]]:
+  """Metrics by network, by (hypernetwork, width, range of weights, split)."""
+  found = {}
+  for record in records:
+    if record.status == "ok":
+      cell = record.cell
+      key = (cell["ghn"], cell["bits"], cell["weight_clip"], cell["split"])
+      found.setdefault(key, {})[cell["network"]] = record.metrics
+  return found
+
+
+def width_name(bits: str) -> str:
+  """ "w4a8" as the paper has it, W4/A8."""
+  return "Float32" if bits == "float" else bits.upper().replace("A", "/A")
+
+
+def standard_error(values: list[float]) -> float:
+  """Of the mean: the population's standard deviation over sqrt(n)."""
+  return statistics.pstdev(values) / math.sqrt(len(values))
+
+
+def _values(metrics, name):
+  return [m[name] for m in metrics.values()]
+
+
+def _cell(metrics, name):
+  if not metrics:
+    return MISSING
+  values = _values(metrics, name)
+  return f"{_mean_and_error(values, 1)}; {number(max(values), 1)}"
+
+
+def _mean_and_error(values, digits):
+  mean, error = statistics.fmean(values), standard_error(values)
+  return f"{number(mean, digits)} ± {number(error, digits)}"
+
+
+def _pair(name, split, bits, differences):
+  mean = statistics.fmean(differences)
+  # Of a sample, for a test: n - 1.
+  error = statistics.stdev(differences) / math.sqrt(len(differences))
+  ratio = number(mean / error, 1) if error else MISSING
+  return (
+    name,
+    SPLITS[split],
+    width_name(bits),
+    str(len(differences)),
+    f"{mean:+.2f} ± {error:.2f}",
+    ratio,
+  )

@@ -1,0 +1,241 @@
+"""What hypernetworks predict for unseen networks, before and after
+quantisation (Tables 3 to 5 of Starting Positions Matter)."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from qinit import ghn as hypernetworks
+from qinit import record
+from qinit.archs import genotype
+from qinit.archs.collection import Network, convnets_250k
+from qinit.archs.convnets import ConvNets
+from qinit.archs.generator import Generator
+from qinit.data import cifar10
+from qinit.data.normalise import normalise
+from qinit.errors import QinitError, one_of
+from qinit.ghn.hypernet import HyperNet
+from qinit.quant.scheme import parse_bits
+from qinit.quant.simulation import Simulation
+from qinit.quant.weight_range import WEIGHT_CLIPS
+from qinit.record import Record
+from qinit.stats import accuracy
+from qinit.study.ghn_step import logits_of, widths_of
+
+KIND = "ghn_eval"
+SPLITS = ("test", "deep", "wide", "bn_free")
+_BATCH = 64  # Section 4.2; BatchNorm's statistics are those of so many images
+_TOP = 5
+# Of a network's predicted kernels: percentiles kept for the distributions.
+PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
+_DRAWN = 2  # networks per split whose distributions are kept
+
+
+@dataclasses.dataclass(frozen=True)
+class GhnEval:
+  """What to evaluate.
+
+  Attributes:
+    ghn: a `.pt` file, a folder, or a published name.
+    label: what the rows call it; the name of its run folder by default.
+    splits: of SPLITS.
+    bits: "float", "w8a8", ... The first is always float: what quantisation
+      changes is counted from there.
+    networks: of each split, the first so many; 0 for all.
+    images: test images, in the order of the file; 0 for all.
+    weight_clip: a row of WEIGHT_CLIPS.
+    virtual_edge: cut-off of the shortest paths; 0 for the hypernetwork's own.
+    sampled: networks of each split are sampled now instead of read.
+
+  Raises:
+    QinitError: for a name that does not exist.
+  """
+
+  ghn: str
+  label: str = ""
+  splits: tuple[str, ...] = SPLITS
+  bits: tuple[str, ...] = ("float", "w8a8", "w4a8", "w4a4", "w2a2")
+  networks: int = 60
+  images: int = 10_000
+  weight_clip: str = "absolute"
+  virtual_edge: int = 0
+  sampled: bool = False
+  data_dir: str | None = None
+  networks_dir: str | None = None
+  output_dir: str = "runs/ghn_eval"
+
+  def __post_init__(self):
+    for split in self.splits:
+      one_of("split", split, SPLITS)
+    one_of("weight clip", self.weight_clip, WEIGHT_CLIPS)
+    if not self.bits or self.bits[0] != "float":
+      raise QinitError("--bits begins with float, which the others are held to")
+    self.ways()
+
+  @property
+  def name(self) -> str:
+    """What the rows call the hypernetwork."""
+    path = Path(self.ghn)
+    return self.label or (path.parent.name if path.name == "ghn" else path.stem)
+
+  def identity(self) -> dict:
+    """The settings that make two runs the same, the cells' axes apart."""
+    kept = ("weight_clip", "sampled", "virtual_edge")
+    return {key: getattr(self, key) for key in kept}
+
+  def ways(self) -> dict[str, Simulation | None]:
+    """The quantisations by the name of their width."""
+    schemes = parse_bits(",".join(self.bits))
+    return {
+      bits: scheme
+      and Simulation(
+        scheme.weight_bits,
+        scheme.activation_bits,
+        weight_clip=self.weight_clip,
+      )
+      for bits, scheme in zip(self.bits, schemes, strict=True)
+    }
+
+
+def run(settings: GhnEval) -> Iterator[Record]:
+  """Yields a row per network and width, split by split.
+
+  Rows that the run folder holds are not made again.
+
+  Raises:
+    RunError: if the folder belongs to other settings.
+    QinitError: if hypernetwork, images or networks are missing.
+  """
+  folder = Path(settings.output_dir)
+  ghn = load(settings)
+  record.open_run(folder, settings.identity())
+  found, _ = record.read(folder / "records.jsonl")
+  rows = {_key(row.cell): row for row in found}
+  images = None
+  for split in settings.splits:
+    for index, network in enumerate(networks(settings, split)):
+      cells = {
+        b: _cell(settings, split, index, network, b) for b in settings.bits
+      }
+      if any(_key(cell) not in rows for cell in cells.values()):
+        images = images or Images.load(settings)
+        for row in evaluate(settings, ghn, network, cells, images):
+          if _key(row.cell) not in rows:
+            record.append(folder / "records.jsonl", row)
+            rows[_key(row.cell)] = row
+      for cell in cells.values():
+        yield rows[_key(cell)]
+
+
+def load(settings: GhnEval) -> HyperNet:
+  """The hypernetwork, with the cut-off that is asked for."""
+  ghn = hypernetworks.load(settings.ghn)
+  if not settings.virtual_edge:
+    return ghn
+  config = dataclasses.replace(ghn.config, virtual_edge=settings.virtual_edge)
+  return HyperNet(config, {n: w.numpy() for n, w in ghn.weights.items()})
+
+
+def networks(settings: GhnEval, split: str) -> Sequence[Network]:
+  """The networks of a split; raises DataError if they are missing."""
+  if settings.sampled:
+    return list(Generator(convnets_250k(settings.networks), 1).split(split))
+  stored = ConvNets(settings.networks_dir, split)
+  count = min(settings.networks or len(stored), len(stored))
+  return [stored[i] for i in range(count)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+  """Test images in batches of 64, normalised, and their labels."""
+
+  batches: list[tf.Tensor]
+  labels: np.ndarray
+
+  @classmethod
+  def load(cls, settings: GhnEval) -> "Images":
+    """Raises DataError."""
+    images, labels = cifar10.load(settings.data_dir, "test")
+    count = settings.images or len(images)
+    images = normalise(images[:count])
+    batches = [
+      tf.constant(images[i : i + _BATCH]) for i in range(0, count, _BATCH)
+    ]
+    return cls(batches, labels[:count])
+
+
+def evaluate(
+  settings: GhnEval,
+  ghn: HyperNet,
+  network: Network,
+  cells: dict[str, dict],
+  images: Images,
+) -> Iterator[Record]:
+  """The rows of one network at all widths, which share its prediction (unless
+  the hypernetwork sees the width), the images and the float logits."""
+  begin = time.monotonic()
+  spec = genotype.build(network.config)
+  ways, params, reference = settings.ways(), None, None
+  for bits, cell in cells.items():
+    if params is None or ghn.config.widths:
+      params = ghn.predict(spec, widths_of(ways[bits]))
+    logits = np.concatenate(
+      [logits_of(spec, params, x, ways[bits]).numpy() for x in images.batches]
+    )
+    reference = logits if reference is None else reference
+    metrics = _metrics(reference, logits, images.labels)
+    status = "ok" if np.isfinite(logits).all() else "failed"
+    if bits == "float" and cell["network"] < _DRAWN:
+      metrics["layers"] = layers(params)
+    yield Record(
+      KIND,
+      cell,
+      record.digest(settings.identity()),
+      metrics if status == "ok" else {},
+      status,
+      record.environment(time.monotonic() - begin),
+    )
+
+
+def layers(params) -> list[list]:
+  """Each predicted kernel: its name and the percentiles of its values."""
+  return [
+    [key, *np.percentile(np.asarray(w), PERCENTILES).astype(float).round(5)]
+    for key, w in params.items()
+    if key.endswith("kernel")
+  ]
+
+
+def _metrics(reference, logits, labels):
+  base, own = (accuracy.accuracy(z, labels) for z in (reference, logits))
+  return {
+    "images": len(labels),
+    "accuracy": own,
+    "top5": accuracy.top_accuracy(logits, labels, _TOP),
+    "accuracy_change": own - base,
+    "qmse": accuracy.qmse(reference, logits),
+    "qce": accuracy.qce(reference, logits),
+    "kl": accuracy.kl(reference, logits),
+  }
+
+
+def _cell(settings, split, index, network, bits):
+  return {
+    "ghn": settings.name,
+    "split": split,
+    "network": index,
+    "digest": network.digest,
+    "bits": bits,
+    "images": settings.images,
+    "weight_clip": settings.weight_clip,
+    "ranges": "batch",
+    "batch_norm": "batch",
+  }
+
+
+def _key(cell: dict):
+  return tuple(sorted(cell.items()))
