@@ -25,8 +25,8 @@ _BN_FREE_50K = "bn_free_50k"
 class Network(NamedTuple):
   """A stored network.
 
-  `spec` is the JSON text of its constructor arguments, `index` the number of
-  its candidate; the rest follows from the spec.
+  `spec` is the JSON text of its constructor arguments, from which the rest
+  follows; `index` the number of its candidate, or its place where it is read.
   """
 
   index: int
