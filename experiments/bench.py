@@ -14,6 +14,7 @@ from experiments import app
 from qinit.errors import one_of
 
 SUITES = {
+  "dataset": "experiments.bench_dataset",
   "ghn": "experiments.bench_ghn",
   "init_study": "experiments.bench_init_study",
   "qat": "experiments.bench_qat",
