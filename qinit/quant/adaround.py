@@ -53,7 +53,10 @@ def adaround(
     x = _tensor(placement, rounded, images, source, tap)
     affine = kernel_affine(group, params[group.kernel], ranges, scheme)
     ranges[group.kernel] = tuple(float(end) for end in affine.range)
-    rounded[group.kernel] = _round(group, params, affine, x, wanted, steps)
+    relu = ops.Relu(placement.ceiling(group))
+    rounded[group.kernel] = _round(
+      group, relu, params, affine, x, wanted, steps
+    )
   return rounded, ranges
 
 
@@ -76,7 +79,7 @@ def _tensor(placement, params, images, name, inner=None):
   return np.concatenate([run(images[i : i + 4 * _BATCH]) for i in starts])
 
 
-def _round(group: Group, params, affine, x, wanted, steps):
+def _round(group: Group, relu, params, affine, x, wanted, steps):
   """The kernel on its grid."""
   kernel = params[group.kernel] / affine.scale
   below = np.floor(kernel)
@@ -84,14 +87,14 @@ def _round(group: Group, params, affine, x, wanted, steps):
   v = tf.Variable(np.log(share / (1 - share)).astype(np.float32))
   lo, hi = -float(affine.zero_point), float(affine.levels - affine.zero_point)
   optimizer = _Adam(v)
-  loss = _loss(group, params, affine.scale, below, lo, hi)
+  gradient_of = _gradient(group, relu, params, affine.scale, below, lo, hi)
   order = np.random.Generator(np.random.Philox(0))
   for step in range(steps):
     chosen = order.integers(0, len(x), _BATCH)
     progress = max(0.0, (step / steps - _WARMUP) / (1 - _WARMUP))
     beta = _BETA[0] + (_BETA[1] - _BETA[0]) * progress
     weight = _LAMBDA if step >= _WARMUP * steps else 0.0
-    gradient = loss(
+    gradient = gradient_of(
       v, x[chosen], wanted[chosen], tf.constant(beta), tf.constant(weight)
     )
     optimizer.step(gradient)
@@ -99,7 +102,7 @@ def _round(group: Group, params, affine, x, wanted, steps):
   return np.clip(below + up, lo, hi).astype(np.float32) * affine.scale
 
 
-def _loss(group, params, scale, below, lo, hi):
+def _gradient(group, relu, params, scale, below, lo, hi):
   """The gradient of the objective, traced once for the layer."""
   role = group.kernel.rsplit("/", 1)[1]
   bias = {"bias": params[group.bias]} if group.bias in params else {}
@@ -111,7 +114,7 @@ def _loss(group, params, scale, below, lo, hi):
       soft = tf.clip_by_value(below + h, lo, hi) * scale
       y = group.op.apply({role: soft, **bias}, x)
       if group.relu:
-        y, wanted = ops.Relu().apply({}, y), ops.Relu().apply({}, wanted)
+        y, wanted = relu.apply({}, y), relu.apply({}, wanted)
       axes = list(range(1, len(y.shape)))
       error = tf.reduce_mean(tf.reduce_sum(tf.square(y - wanted), axes))
       error /= tf.cast(tf.reduce_prod(y.shape[1:-1]), tf.float32)

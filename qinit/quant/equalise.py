@@ -48,7 +48,7 @@ def neighbours(placement: Placement) -> list[tuple[Group, Group]]:
     (group, readers[group.name][0])
     for group in placement.groups
     if group.kernel
-    and not _has_ceiling(placement, group)
+    and not placement.ceiling(group)
     and len(readers.get(group.name, ())) == 1
     and readers[group.name][0].kernel
   ]
@@ -65,10 +65,6 @@ def _equalise(first, second, params):
   params[second.kernel] *= _along(s, params[second.kernel], into)
   if first.bias in params:
     params[first.bias] /= s
-
-
-def _has_ceiling(placement, group):
-  return group.relu and placement.spec.node(group.name).op.ceiling > 0
 
 
 def _output_axis(group):

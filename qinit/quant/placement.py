@@ -93,6 +93,10 @@ class Placement:
     """Width of a tensor's codes: 8 for input and logits, else as chosen."""
     return 8 if self.absolute(tensor) else scheme.activation_bits
 
+  def ceiling(self, group: Group) -> int:
+    """Where the group's ReLU clips from above; 0 for nowhere."""
+    return self.spec.node(group.name).op.ceiling if group.relu else 0
+
   def absolute(self, tensor: str) -> bool:
     """Whether the range is never clipped: the network's input, its logits."""
     ends = (self.owner[INPUT], self.owner[self.output])
@@ -103,7 +107,8 @@ def place(spec: NetSpec) -> Placement:
   """Places the quantisation points of a network whose BatchNorms are folded.
 
   Raises:
-    QuantError: for a BatchNorm that is left, or a concat with the input.
+    QuantError: for a BatchNorm that is left, a concat with the input, or a
+      ReLU with a ceiling that no group takes in.
   """
   for node in spec.nodes:
     if isinstance(node.op, ops.BatchNorm):
@@ -113,6 +118,12 @@ def place(spec: NetSpec) -> Placement:
       )
   spec = pairwise_sums(spec)
   groups = _groups(spec)
+  for group in groups:
+    if isinstance(group.op, ops.Relu) and group.op.ceiling:
+      raise QuantError(
+        f"{group.name!r} clips at {group.op.ceiling} on its own: let it"
+        " directly follow a convolution or sum that nothing else reads"
+      )
   return Placement(spec, groups, _owners(groups))
 
 

@@ -69,8 +69,22 @@ def tensor_affines(
       raise QuantError(f"no range for {name!r}: calibrate this network")
     bits = placement.bits(name, scheme)
     points[name] = Affine.from_range(*ranges[name], bits)
+  for group in placement.groups:
+    _check_ceiling(placement, group, points[placement.owner[group.name]])
   tensors = (INPUT, *(g.name for g in placement.groups))
   return {t: points[placement.owner[t]] for t in tensors}
+
+
+def _check_ceiling(placement, group, affine):
+  """A ceiling is where the codes end; beyond it none may be left."""
+  ceiling, hi = placement.ceiling(group), float(affine.range[1])
+  if ceiling and hi > ceiling + affine.scale / 2:
+    raise QuantError(
+      f"{group.name!r} clips at {ceiling} but has the range of"
+      f" {placement.owner[group.name]!r}, which reaches {hi:.3g}: give it a"
+      " convolution of its own before the two meet, or a learned range less"
+      " wide"
+    )
 
 
 def bias_codes(bias, scale) -> np.ndarray:

@@ -14,6 +14,7 @@ from qinit.quant.placement import Placement, place
 from qinit.quant.ranges import calibrate
 from qinit.quant.scheme import Ranges
 from qinit.quant.tfmot.layers import Quantize, QuantizedLinear
+from qinit.quant.tfmot.quantizers import TrackedRange
 from qinit.quant.tfmot.settings import QatSettings
 
 SUFFIX = "_quantize"
@@ -108,7 +109,7 @@ class _Builder:
         np.asarray(self.weights[group.kernel]), depthwise
       ),
       norm,
-      self._ceiling(group),
+      self.placement.ceiling(group) if group.relu else None,
       untrained,
       self.settings.damping,
       self.settings.freeze_above,
@@ -126,11 +127,6 @@ class _Builder:
     if not group.relu:
       return y
     return self.placement.spec.node(group.name).op.keras_layer(group.name)(y)
-
-  def _ceiling(self, group):
-    if not group.relu:
-      return None
-    return self.placement.spec.node(group.name).op.ceiling
 
   def _own(self, name):
     """Parameters of a linear layer by role, those of its BatchNorm included;
@@ -158,8 +154,6 @@ class _Builder:
     bits = self.placement.bits(owner, self.settings.scheme)
     slots = len(self.slots[owner])
     if owner == self.placement.owner[INPUT]:
-      from qinit.quant.tfmot.quantizers import TrackedRange
-
       quantizer = TrackedRange(bits, lo, hi, slots=slots)
     elif self.placement.absolute(owner):
       quantizer = self.settings.for_logits(bits, lo, hi, slots)
