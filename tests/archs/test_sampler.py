@@ -2,6 +2,8 @@
 
 import collections
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,8 @@ from qinit.archs.sampler import Stream
 from qinit.archs.space import DILATED, PAPER, POOLS, REGULAR, SEPARABLE, Space
 from qinit.errors import QinitError
 from qinit.graph import ops
+
+RESULTS = Path(__file__).parents[2] / "results" / "convnets"
 
 
 def kept(space, number, stream="train", seed=3):
@@ -95,6 +99,18 @@ def test_digests_are_pinned(networks):
     for name, split in networks.items()
   }
   assert found == DIGESTS
+
+
+@pytest.mark.long
+def test_digests_of_the_whole_data_sets_are_the_published_ones():
+  published = json.loads((RESULTS / "statistics.json").read_text())
+  for collection in (convnets_250k(), bn_free_50k()):
+    generator = Generator(collection)
+    for split in collection.stored():
+      digest = split_digest(n.digest for n in generator.split(split.name))
+      name = split.stream
+      assert digest == published[name]["digest"], name
+      assert split.size == published[name]["networks"]
 
 
 @pytest.mark.parametrize("processes", [2, 3])
