@@ -24,6 +24,8 @@ from qinit.archs import zoo
 from qinit.data import catalogue
 from qinit.data.dataset import Dataset, scaled
 from qinit.errors import QuantError, one_of
+from qinit.export import layer_report
+from qinit.files import write_text
 from qinit.graph.spec import NetSpec
 from qinit.keras.fit import FitConfig, Outcome, fit
 from qinit.quant.scheme import parse_bits
@@ -38,6 +40,8 @@ METHODS = (*ptq.METHODS, "float_qat", "qat")
 # BatchNorm's statistics are frozen for the last part of the QAT epochs.
 _FREEZE_AFTER = 0.75
 _DEAD = 1.2
+# The layers of the file are compared on so many test images.
+_PARITY_IMAGES = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,7 +250,7 @@ class _Training:
     job = ptq.quantise(
       self.cell.method, self.spec, params, self.scheme, self.images
     )
-    found = quantise.measure(job, logits, self.data, self.images, self.folder)
+    found = self._measured(job, logits)
     return _metrics(outcome, self._accuracy(logits), curve) | found
 
   def _for_quantisation(self, params, epochs, steps, curve):
@@ -266,7 +270,7 @@ class _Training:
       return "diverged", {"steps": steps + outcome.steps}
     job = model.deployed()
     logits = ptq.float_logits(job, self.test)
-    found = quantise.measure(job, logits, self.data, self.images, self.folder)
+    found = self._measured(job, logits)
     graph = keras.predict(model.keras, self.test)
     return "ok", {
       **_metrics(outcome, self._accuracy(logits), [*curve, *follow.rows()]),
@@ -276,6 +280,17 @@ class _Training:
       "graph_equal_codes": ptq.equal_codes(job, graph, self.test),
       "oscillating": model.oscillating(),
     }
+
+  def _measured(self, job, logits):
+    """Metrics of the exported file; beside it, layer by layer, where the
+    reference kernels and the fake-quant graph part from it."""
+    found = quantise.measure(job, logits, self.data, self.images, self.folder)
+    (file,) = self.folder.glob("model_*.tflite")
+    rows = layer_report.layer_report(
+      file.read_bytes(), job, self.test[:_PARITY_IMAGES]
+    )
+    write_text(self.folder / "parity.csv", layer_report.to_csv(rows))
+    return found
 
   def _settings(self):
     from qinit.quant.tfmot import QatSettings
