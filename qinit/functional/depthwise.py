@@ -7,6 +7,7 @@ a dilated kernel spread with zeros costs as much as a dense one of its size.
 
 import tensorflow as tf
 
+from qinit.functional.pooling import halved
 from qinit.graph.ops import DepthwiseConv
 
 _FAST_KERNEL = 3  # TensorFlow has special code for it
@@ -20,7 +21,7 @@ def apply(op: DepthwiseConv, kernel, x):
   if op.dilation > 2 or (op.padding == "same" and op.strides[0] > 1):
     return op.apply({"depthwise_kernel": kernel}, x)
   if op.strides[0] == 2:  # every pixel that is read has even coordinates
-    return _convolve(x[:, ::2, ::2], kernel, 1, "same")
+    return _convolve(halved(x), kernel, 1, "same")
   phases = _convolve(_to_phases(x), kernel, 1, "same")
   return _from_phases(phases, tf.shape(x))
 

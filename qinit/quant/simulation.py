@@ -142,7 +142,10 @@ class Simulated:
     if training and (QUANTIZERS[how.quantizer].random or _drops(steps)):
       seeds = [node_seed(seed, chain.output)]
     xs = [value for value, _ in inputs]
-    run = _traced(steps, how, training, len(xs), len(xs[0].shape), len(seeds))
+    at_input = chain.inputs[0] == INPUT
+    run = _traced(
+      steps, how, training, at_input, len(xs), len(xs[0].shape), len(seeds)
+    )
     return run(xs, inputs[0][1], weights, seeds)
 
   def _step(self, node, weights, how):
@@ -184,13 +187,14 @@ def _rounded_input(x, bounds):
 
 
 @functools.cache
-def _traced(steps, how, training, arity, rank, seeds):
+def _traced(steps, how, training, at_input, arity, rank, seeds):
   """The function of all chains of these steps: (xs, range of the first,
   weights, seeds) -> (output, its range). A range is [lo, hi, step]."""
   quantizer = QUANTIZERS[how.quantizer]
 
   def run(xs, bounds, weights, seeds):
     draw = _Seeds(seeds)
+    xs = [tf.stop_gradient(x) for x in xs] if at_input else xs
     first, *others = steps
     x, bounds = _step(
       first, how, quantizer, xs, bounds, weights[0], training, draw
@@ -230,6 +234,8 @@ def _step(step, how, quantizer, xs, bounds, own, training, draw):
     y = _linear(step, how, quantizer, xs[0], bounds, own, draw)
   elif isinstance(step.op, ops.Dropout):
     y = step.op.apply({}, xs[0], training=training, seed=draw())
+  elif len(xs) == 1:
+    y = chains.apply(step.op, {}, xs[0])
   else:
     y = step.op.apply({}, *xs)
   if not step.point:
