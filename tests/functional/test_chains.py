@@ -1,0 +1,135 @@
+"""Chains traced for each kind of stretch compute what `forward` computes."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qinit.archs import genotype
+from qinit.archs.genotype import Genotype, NetConfig
+from qinit.functional import chains, depthwise, pooling
+from qinit.functional.forward import forward
+from qinit.graph import ops
+from tests.conftest import enlivened
+
+CELLS = Genotype(
+  (
+    ("sep_conv_5x5", 0),
+    ("dil_conv_3x3", 1),
+    ("max_pool_3x3", 2),
+    ("skip_connect", 1),
+  ),
+  (2, 3),
+  (
+    ("avg_pool_3x3", 0),
+    ("conv_3x3", 1),
+    ("dil_conv_5x5", 0),
+    ("max_pool_3x3", 1),
+  ),
+  (3,),
+)
+
+
+def network(**changes):
+  settings = dict(n_cells=3, C=8, stem_type=0, fc_layers=2, fc_dim=16) | changes
+  spec = genotype.build(NetConfig(CELLS, **settings), (16, 16, 3))
+  params = {
+    key: tf.constant(w)
+    for key, w in enlivened(spec).items()
+    if "moving" not in key
+  }
+  return spec, params
+
+
+NETWORKS = [
+  {},
+  {"norm": None},
+  {"stem_type": 1, "glob_avg": False, "fc_layers": 1},
+]
+
+
+@pytest.mark.parametrize("changes", NETWORKS, ids=str)
+def test_logits_and_gradients_are_those_of_forward(changes, rng):
+  spec, params = network(**changes)
+  x = tf.constant(rng.normal(size=[4, 16, 16, 3]), tf.float32)
+  found = []
+  for run in (forward, chains.forward):
+    with tf.GradientTape() as tape:
+      tape.watch(params)
+      logits = run(spec, params, x, training=True, seed=[1, 2])
+      loss = tf.reduce_sum(logits**2)
+    found.append((logits, tape.gradient(loss, params)))
+  (logits, gradients), (own_logits, own_gradients) = found
+  np.testing.assert_allclose(own_logits, logits, rtol=1e-5, atol=1e-5)
+  for key, expected in gradients.items():
+    scale = float(tf.reduce_max(tf.abs(expected))) + 1e-6
+    np.testing.assert_allclose(
+      own_gradients[key] / scale, expected / scale, atol=1e-4, err_msg=key
+    )
+
+
+def test_every_node_is_in_one_chain_and_chains_are_linear():
+  spec, _ = network()
+  found = chains.chains(spec)
+  names = [node.name for chain in found for node in chain.nodes]
+  assert sorted(names) == sorted(node.name for node in spec.nodes)
+  for chain in found:
+    for before, after in zip(chain.nodes, chain.nodes[1:], strict=False):
+      assert after.inputs == (before.name,)
+      assert spec.readers()[before.name] == (after.name,)
+
+
+def test_other_widths_are_not_traced_anew(rng):
+  x = tf.constant(rng.normal(size=[2, 16, 16, 3]), tf.float32)
+  for width, once in ((8, False), (24, True), (40, True)):
+    spec, params = network(C=width)
+    before = chains._traced.cache_info().misses
+    chains.forward(spec, params, x, training=True, seed=[0, 0])
+    if once:
+      assert chains._traced.cache_info().misses == before
+
+
+@pytest.mark.parametrize("size", [3, 5, 7])
+@pytest.mark.parametrize("dilation, stride", [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_depthwise(size, dilation, stride, rng):
+  op = ops.DepthwiseConv(size, stride, dilation, padding="symmetric")
+  x = tf.constant(rng.normal(size=[2, 8, 8, 3]), tf.float32)
+  kernel = tf.constant(rng.normal(size=[size, size, 3, 1]), tf.float32)
+  _same(
+    lambda x, w: op.apply({"depthwise_kernel": w}, x),
+    lambda x, w: depthwise.apply(op, w, x),
+    (x, kernel),
+    rng,
+  )
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [7, 8])
+def test_pooling(kind, stride, size, rng):
+  op = ops.Pool(kind, 3, stride, padding="symmetric")
+  x = tf.constant(rng.normal(size=[2, size, size, 3]), tf.float32)
+  _same(lambda x: op.apply({}, x), lambda x: pooling.apply(op, x), (x,), rng)
+
+
+def test_of_equal_values_one_gets_the_whole_gradient():
+  op = ops.Pool("max", 3, 1, padding="symmetric")
+  x = tf.zeros([1, 4, 4, 1])
+  with tf.GradientTape() as tape:
+    tape.watch(x)
+    y = pooling.apply(op, x)
+  assert float(tf.reduce_sum(tape.gradient(y, x))) == 16
+
+
+def _same(expected, found, arguments, rng):
+  """Values and gradients of both functions agree."""
+  results = []
+  for f in (expected, found):
+    with tf.GradientTape() as tape:
+      tape.watch(arguments)
+      y = f(*arguments)
+    results.append((y, lambda dy, t=tape, y=y: t.gradient(y, arguments, dy)))
+  (y, gradient), (own, own_gradient) = results
+  np.testing.assert_allclose(own, y, atol=1e-5)
+  dy = tf.constant(rng.normal(size=y.shape), tf.float32)
+  for a, b in zip(own_gradient(dy), gradient(dy), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-4)

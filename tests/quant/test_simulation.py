@@ -1,0 +1,158 @@
+"""Quantisation anew for every batch, held to `Affine` and to the fake-quant
+graph that takes its ranges as given."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qinit.data.normalise import RANGE
+from qinit.functional import chains
+from qinit.graph.spec import INPUT
+from qinit.quant.affine import Affine
+from qinit.quant.batch_fold import BatchFolded
+from qinit.quant.fake_quant import FakeQuant
+from qinit.quant.logquant import log_quant
+from qinit.quant.quantizers import QUANTIZERS
+from qinit.quant.scheme import Scheme
+from qinit.quant.simulation import Simulated, Simulation
+from qinit.quant.weight_range import percentile
+from tests.functional.test_chains import network
+
+
+@pytest.fixture
+def images(rng):
+  x = rng.normal(size=[8, 16, 16, 3]).astype(np.float32)
+  return tf.constant(np.clip(x, *RANGE))
+
+
+@pytest.mark.parametrize("lo, hi", [(-1.0, 1.0), (0.0, 3.0), (-0.7, 2.1)])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_simulated_rounding_is_affine(lo, hi, bits, rng):
+  x = rng.uniform(1.2 * lo, 1.2 * hi, 5000).astype(np.float32)
+  affine = Affine.from_range(lo, hi, bits)
+  expected = affine.dequantize(affine.quantize(x))
+  found = QUANTIZERS["simquant"].activations(
+    tf.constant(x), tf.constant(lo), tf.constant(hi), bits, None
+  )
+  step = float(affine.scale)
+  # The same codes, but for what lies on the edge between two.
+  codes = np.abs(found.numpy() - expected) / step
+  edge = np.abs(np.abs(x / step - np.floor(x / step)) - 0.5) < 1e-4
+  assert codes[~edge].max() < 1e-4
+
+
+def test_noise_has_the_step_of_the_rounding_it_stands_for(rng):
+  x = tf.constant(rng.uniform(-1, 1, 20000), tf.float32)
+  lo, hi = tf.constant(-1.0), tf.constant(1.0)
+  y = QUANTIZERS["noise"].weights(x, lo, hi, 4, tf.constant([1, 2]))
+  affine = Affine.from_range(-1, 1, 4)
+  error = (y - tf.clip_by_value(x, *affine.range)).numpy() / affine.scale
+  assert np.abs(error).max() <= 0.5 + 1e-5
+  assert np.var(error) == pytest.approx(1 / 12, rel=0.03)
+
+
+def test_log_quant_by_hand():
+  x = tf.constant([0.0, 1.0, 0.7, 0.72, 0.3, 0.2, -0.26, 8.0, 0.03])
+  # Signed at 4 bits: exponents 3, 2, ..., -3.
+  found = log_quant(x, tf.constant(-1.0), tf.constant(8.0), 4)
+  expected = [0.0, 1.0, 0.5, 1.0, 0.25, 0.25, -0.25, 8.0, 0.0]
+  np.testing.assert_allclose(found, expected)
+  # Unsigned at 2 bits: 8, 4, 2 and 0.
+  found = log_quant(tf.constant([8.0, 5.0, 1.5, 1.3]), 0.0, 8.0, 2)
+  np.testing.assert_allclose(found, [8.0, 4.0, 2.0, 0.0])
+
+
+def test_percentiles_are_the_order_statistics(rng):
+  x = rng.permutation(1000).astype(np.float32)
+  lo, hi = percentile(tf.constant(x.reshape(10, 100)))
+  assert (float(lo), float(hi)) == (10, 989)
+
+
+def test_eight_bits_cost_little_and_fewer_cost_more(images):
+  spec, params = network()
+  expected = chains.forward(spec, params, images)
+  errors = []
+  for bits in (8, 4, 2):
+    found = Simulated(spec, RANGE).forward(
+      params, images, Simulation(bits, bits)
+    )
+    errors.append(float(tf.norm(found - expected) / tf.norm(expected)))
+  assert errors[0] < 0.1
+  assert errors == sorted(errors)
+
+
+class Watched(FakeQuant):
+  """A fake-quant tap that keeps what it returns."""
+
+  def __init__(self, *arguments):
+    super().__init__(*arguments)
+    self.seen = {}
+
+  def __call__(self, kind, name, tensor):
+    self.seen[name] = super().__call__(kind, name, tensor)
+    return self.seen[name]
+
+
+def test_it_is_the_fake_quant_graph_with_its_own_ranges(images):
+  """Without a concat that others share ranges with, ranges taken batch by
+  batch and given beforehand are the same computation."""
+  spec, params = network(norm=None, fc_layers=1)
+  simulated = Simulated(spec, RANGE)
+  scheme = Scheme(8, 8, 0.0)
+  found = simulated.forward(params, images, Simulation(8, 8))
+  folded = BatchFolded(spec, params)
+  ranges = folded.calibrate([images], 0.0, RANGE)
+  tap = None
+
+  def tap_of(own):
+    nonlocal tap
+    tap = Watched(folded.placement, own, ranges, scheme)
+    return tap
+
+  expected = folded.forward(images, tap_of)
+  assert INPUT in tap.seen
+  error = tf.norm(found - expected) / tf.norm(expected)
+  assert float(error) < 0.02
+
+
+def test_in_evaluation_noise_is_rounding(images):
+  spec, params = network()
+  simulated = Simulated(spec, RANGE)
+  rounded = simulated.forward(params, images, Simulation(4, 4))
+  for name in ("noise", "noise_weights"):
+    found = simulated.forward(params, images, Simulation(4, 4, name))
+    np.testing.assert_array_equal(found, rounded)
+
+
+@pytest.mark.parametrize(
+  "quantizer, clip",
+  [*((name, "absolute") for name in QUANTIZERS), ("simquant", "percentile")],
+)
+def test_every_parameter_gets_a_gradient(quantizer, clip, images):
+  spec, params = network()
+  how = Simulation(4, 4, quantizer, clip)
+  with tf.GradientTape() as tape:
+    tape.watch(params)
+    logits = Simulated(spec, RANGE).forward(params, images, how, True, [1, 2])
+    loss = tf.reduce_sum(logits**2)
+  gradients = tape.gradient(loss, params)
+  for key, gradient in gradients.items():
+    assert gradient is not None, key
+    assert np.isfinite(gradient).all(), key
+  nonzero = sum(bool(tf.reduce_any(g != 0)) for g in gradients.values())
+  assert nonzero > 0.9 * len(gradients)
+
+
+def test_each_chain_may_have_a_width_of_its_own(images):
+  spec, params = network()
+  simulated = Simulated(spec, RANGE)
+  wide, narrow = Simulation(8, 8), Simulation(2, 2)
+  mixed = {
+    chain.output: wide if i % 2 else narrow
+    for i, chain in enumerate(simulated.chains)
+  }
+  uniform = simulated.forward(params, images, dict.fromkeys(mixed, wide))
+  np.testing.assert_array_equal(
+    uniform, simulated.forward(params, images, wide)
+  )
+  assert float(tf.norm(simulated.forward(params, images, mixed) - uniform)) > 0
