@@ -32,9 +32,10 @@ class Adam(tf.Module):
   def _update(self, gradients, rate):
     norm = tf.linalg.global_norm(gradients)
     factor = tf.minimum(1.0, _LARGEST_NORM / (norm + 1e-6))
-    steps = tf.cast(self.steps.assign_add(1), tf.float32)
-    rate = rate / (1 - _BETA_1**steps)
-    root = tf.sqrt(1 - _BETA_2**steps)
+    # In float64: 1 - 0.999 has three digits less than its terms.
+    steps = tf.cast(self.steps.assign_add(1), tf.float64)
+    rate /= tf.cast(1 - _BETA_1**steps, tf.float32)
+    root = tf.cast(tf.sqrt(1 - _BETA_2**steps), tf.float32)
     for w, g, m, v in zip(self._of, gradients, self.m, self.v, strict=True):
       g = g * factor + self._decay * w
       m.assign(_BETA_1 * m + (1 - _BETA_1) * g)

@@ -1,0 +1,215 @@
+"""Speed of training and evaluating hypernetworks;
+`experiments.bench --suite=ghn_train`.
+
+A step is everything from sampling to optimiser: meta-batch 4, batch 32, four
+mobile networks of at most two million parameters that no step before had.
+The kinds of step take turns. Four minutes on two quiet cores.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+_WARM, _TIMED, _META_BATCH, _BATCH = 10, 10, 4, 32
+_MOST_PARAMS = 2_000_000
+_CHILD = "--child"
+
+
+def run():
+  """Rows (name, value, goal)."""
+  seconds = step_seconds()
+  median = {kind: statistics.median(found) for kind, found in seconds.items()}
+  base = median["float"]
+  yield "float step, median s", round(base, 3), "<= 0.6"
+  yield (
+    "float step, networks in bfloat16, median s",
+    round(median["bfloat16"], 3),
+    "-",
+  )
+  yield (
+    "W4/A4 SimQuant step / float step",
+    round(median["w4a4"] / base, 2),
+    "<= 1.6",
+  )
+  yield (
+    "W2/A2 NoiseQuant step / float step",
+    round(median["noise"] / base, 2),
+    "<= 2",
+  )
+  five, apart = evaluation_ratios()
+  yield "evaluation at five settings / float", round(five, 2), "<= 7"
+  yield "five settings together / apart", round(apart, 2), "<= 0.9"
+  yield "steps/s, one process", round(workers_speed(1), 2), "-"
+  yield "steps/s, two worker processes", round(workers_speed(2), 2), "-"
+
+
+def step_seconds() -> dict[str, list[float]]:
+  """Seconds of every timed step by kind."""
+  import tensorflow as tf
+
+  from qinit.quant.simulation import Simulation
+
+  kinds = {
+    "float": (None, tf.float32),
+    "bfloat16": (None, tf.bfloat16),
+    "w4a4": (Simulation(4, 4), tf.float32),
+    "noise": (Simulation(2, 2, "noise"), tf.float32),
+  }
+  networks, stepper = mobile_networks(), _Stepper()
+  seconds = {kind: [] for kind in kinds}
+  for number in range(_WARM + _TIMED):
+    group = list(itertools.islice(networks, _META_BATCH))
+    for kind, (how, dtype) in kinds.items():
+      taken = stepper(group, how, dtype)
+      if number >= _WARM:
+        seconds[kind].append(taken)
+  return seconds
+
+
+def mobile_networks():
+  """Networks of separable convolutions, without end."""
+  from qinit.archs import sampler, space
+  from qinit.archs.collection import describe
+
+  mobile = space.mobilenet_like(space.PAPER["train"])
+  for i in itertools.count():
+    config = sampler.candidate(mobile, 0, "bench", i)
+    if config is not None:
+      network = describe(i, config)
+      if network.num_params <= _MOST_PARAMS:
+        yield network
+
+
+class _Stepper:
+  """A hypernetwork in training."""
+
+  def __init__(self):
+    import numpy as np
+
+    from qinit.ghn.hypernet import GHN_2, HyperNet
+    from qinit.ghn.optimizer import Adam
+
+    self.ghn = HyperNet(dataclasses.replace(GHN_2, virtual_edge=10))
+    self.adam = Adam(list(self.ghn.weights.values()))
+    rng = np.random.default_rng(0)
+    self.images = rng.normal(size=[_BATCH, 32, 32, 3]).astype(np.float32)
+    self.labels = rng.integers(0, 10, _BATCH)
+
+  def __call__(self, networks, how, dtype) -> float:
+    """Seconds of a step."""
+    import numpy as np
+
+    from qinit.study import ghn_step
+
+    tasks = [
+      ghn_step.Task(network, how, np.array([0, i], np.int32))
+      for i, network in enumerate(networks)
+    ]
+    begin = time.perf_counter()
+    outcome = ghn_step.step(
+      self.ghn, tasks, self.images, self.labels, dtype=dtype
+    )
+    float(self.adam.apply(outcome.gradients, 1e-3))
+    return time.perf_counter() - begin
+
+
+def evaluation_ratios() -> tuple[float, float]:
+  """Five settings over float, and together over apart, of one network."""
+  import numpy as np
+  import tensorflow as tf
+
+  from qinit.ghn.hypernet import HyperNet
+  from qinit.study import ghn_eval
+
+  settings = ghn_eval.GhnEval(ghn="", sampled=True)
+  ghn, rng = HyperNet(_config()), np.random.default_rng(0)
+  batches = [
+    tf.constant(rng.normal(size=[64, 32, 32, 3]), tf.float32) for _ in range(8)
+  ]
+  images = ghn_eval.Images(batches, rng.integers(0, 10, 512))
+  network = next(mobile_networks())
+
+  def seconds(bits):
+    cells = {b: {"network": 9} for b in bits}
+    made = dataclasses.replace(settings, bits=bits)
+    begin = time.perf_counter()
+    list(ghn_eval.evaluate(made, ghn, network, cells, images))
+    return time.perf_counter() - begin
+
+  seconds(settings.bits)  # traces
+  pairs = [("float", bits) for bits in settings.bits[1:]]
+  rows = [
+    (
+      seconds(settings.bits),
+      seconds(("float",)),
+      sum(seconds(pair) for pair in pairs),
+    )
+    for _ in range(3)
+  ]
+  together, alone, others = (
+    statistics.median(c) for c in zip(*rows, strict=True)
+  )
+  return together / alone, together / (alone + others)
+
+
+def _config():
+  from qinit.ghn.hypernet import GHN_2
+
+  return dataclasses.replace(GHN_2, virtual_edge=10)
+
+
+def workers_speed(count: int) -> float:
+  """Steps per second of `count` processes that share each meta-batch."""
+  ports = []
+  for _ in range(count):
+    with socket.socket() as sock:
+      sock.bind(("127.0.0.1", 0))
+      ports.append(sock.getsockname()[1])
+  cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+  children = []
+  for index in range(count):
+    task = {"type": "worker", "index": index}
+    config = json.dumps({"cluster": cluster, "task": task})
+    environment = os.environ | ({"TF_CONFIG": config} if count > 1 else {})
+    words = [sys.executable, "-m", "experiments.bench_ghn_train", _CHILD]
+    children.append(
+      subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, text=True
+      )
+    )
+  outputs = [child.communicate()[0] for child in children]
+  return float(outputs[0].strip().splitlines()[-1])
+
+
+def child() -> None:
+  """Prints the steps per second of this worker."""
+  from qinit.study import ghn_step, ghn_workers
+
+  workers = ghn_workers.Workers()
+  stepper, networks = _Stepper(), mobile_networks()
+  begin = 0.0
+  import numpy as np
+
+  for number in range(_WARM + _TIMED):
+    if number == _WARM:
+      begin = time.perf_counter()
+    group = itertools.islice(networks, _META_BATCH)
+    tasks = [
+      ghn_step.Task(network, None, np.array([0, i], np.int32))
+      for i, network in enumerate(group)
+    ]
+    outcome = ghn_step.step(
+      stepper.ghn, workers.own(tasks), stepper.images, stepper.labels, 4
+    )
+    stepper.adam.apply(workers.reduced(outcome).gradients, 1e-3)
+  print(_TIMED / (time.perf_counter() - begin))
+
+
+if __name__ == "__main__" and _CHILD in sys.argv:
+  child()

@@ -1,0 +1,241 @@
+"""Training of hypernetworks: small ones, on made-up images."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qinit import ghn as hypernetworks
+from qinit.archs import collection, genotype
+from qinit.archs.genotype import NetConfig
+from qinit.errors import QinitError, RunError
+from qinit.functional.forward import forward
+from qinit.ghn.hypernet import GhnConfig, HyperNet
+from qinit.ghn.optimizer import Adam
+from qinit.study import ghn_data, ghn_step, ghn_workers
+from qinit.study.ghn_data import Stream
+from qinit.study.ghn_step import Task
+from qinit.study.ghn_train import GhnTrain, Trainer
+from tests.functional.test_chains import CELLS
+
+SMALL = GhnConfig(hid=8, max_channels=8, max_kernel=7, virtual_edge=10)
+
+
+def networks():
+  configs = [
+    NetConfig(
+      CELLS, 3, C=8, norm=norm, stem_pool=True, fc_layers=layers, fc_dim=8
+    )
+    for norm in ("bn", None)
+    for layers in (1, 2)
+  ]
+  return [collection.describe(i, config) for i, config in enumerate(configs)]
+
+
+def stream(meta_batch=2):
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, [40, 32, 32, 3]).astype(np.uint8)
+  return Stream(images, np.arange(40) % 10, networks(), 8, meta_batch, 0)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("base") / "ghn"
+  hypernetworks.save(folder, HyperNet(SMALL))
+  return str(folder)
+
+
+def settings(base, folder, **changes):
+  changes = {"steps": 4, "checkpoint_minutes": 0, "meta_batch": 2} | changes
+  return GhnTrain(
+    init_ghn=base, images=40, batch_size=8, output_dir=str(folder), **changes
+  )
+
+
+def trainer(made, data=None):
+  data = data or stream(made.meta_batch)
+  return Trainer(made, data, ghn_workers.Workers())
+
+
+def test_an_epoch_holds_every_image_and_network_once():
+  data = stream()
+  orders = [
+    np.concatenate([data._take(0, 40, s, 8) for s in range(e, e + 5)])
+    for e in (0, 5)
+  ]
+  for order in orders:
+    assert sorted(order) == list(range(40))
+  assert (orders[0] != orders[1]).any()
+  # Epochs of 40 in batches of 16 share a batch, and lose nothing.
+  wide = dataclasses.replace(data, batch_size=16)
+  five = np.concatenate([wide._take(0, 40, s, 16) for s in range(5)])
+  assert np.bincount(five).tolist() == [2] * 40
+
+
+def test_batches_depend_on_their_number_alone():
+  images, labels = stream().batch(3)
+  again, same = stream().batch(3)
+  np.testing.assert_array_equal(images, again)
+  np.testing.assert_array_equal(labels, same)
+  assert (images != stream().batch(8)[0]).any()
+
+
+def test_crops_are_windows_of_the_padded_image_or_of_its_mirror():
+  image = np.arange(32 * 32 * 3, dtype=np.float32).reshape(1, 32, 32, 3)
+  seen = set()
+  for seed in range(40):
+    (found,) = ghn_data.shifted(image, np.random.default_rng(seed))
+    centre = found[8:24, 8:24]
+    mirrored = bool(centre[0, 0, 0] > centre[0, 1, 0])
+    centre = centre[:, ::-1] if mirrored else centre
+    row, column = divmod(int(centre[0, 0, 0]) // 3, 32)
+    np.testing.assert_array_equal(
+      centre, image[0, row : row + 16, column : column + 16]
+    )
+    assert abs(row - 8) <= 4 and abs(column - 8) <= 4
+    seen.add((mirrored, row, column))
+  assert len(seen) > 30
+
+
+def test_two_stages_give_the_gradient_of_one():
+  ghn = HyperNet(SMALL)
+  data = stream()
+  images, labels = data.batch(0)
+  tasks = [
+    Task(n, None, data.seeds(0, i)) for i, n in enumerate(networks()[:2])
+  ]
+  found = ghn_step.step(ghn, tasks, images, labels)
+  specs = [genotype.build(task.network.config) for task in tasks]
+  variables = list(ghn.weights.values())
+  with tf.GradientTape() as tape:
+    losses = [
+      tf.reduce_mean(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(
+          labels, forward(spec, p, images, training=True, seed=task.seed)
+        )
+      )
+      for spec, p, task in zip(
+        specs, ghn.predict_batch(specs), tasks, strict=True
+      )
+    ]
+    loss = sum(losses) / 2
+  assert found.loss == pytest.approx(float(loss), rel=1e-5)
+  for own, expected in zip(
+    found.gradients, tape.gradient(loss, variables), strict=True
+  ):
+    expected = 0 * own if expected is None else tf.convert_to_tensor(expected)
+    scale = float(tf.reduce_max(tf.abs(expected))) + 1e-8
+    np.testing.assert_allclose(own / scale, expected / scale, atol=1e-3)
+
+
+def test_adam_by_hand():
+  w = tf.Variable([3.0, -4.0])
+  adam = Adam([w], weight_decay=0.1)
+  norm = adam.apply([tf.constant([6.0, 8.0])], 0.5)
+  # |g| = 10, so g is halved, to (3, 4); with decay (3.3, 3.6). Adam's first
+  # update is the rate times the sign.
+  assert float(norm) == pytest.approx(10)
+  np.testing.assert_allclose(w, [2.5, -4.5], rtol=1e-6)
+  adam.apply([tf.constant([0.0, 0.0])], 0.5)
+  g = np.array([3.3, 3.6]), np.array([0.25, -0.45])
+  m = 0.9 * 0.1 * g[0] + 0.1 * g[1]
+  v = 0.999 * 0.001 * g[0] ** 2 + 0.001 * g[1] ** 2
+  step = 0.5 * (m / (1 - 0.9**2)) / (np.sqrt(v / (1 - 0.999**2)) + 1e-8)
+  np.testing.assert_allclose(w, np.array([2.5, -4.5]) - step, rtol=1e-5)
+
+
+def test_interrupted_anywhere_it_ends_in_the_same_weights(base, tmp_path):
+  whole = trainer(settings(base, tmp_path / "whole"))
+  whole.run(lambda p: None)
+
+  class Interrupted(Exception):
+    pass
+
+  made = settings(base, tmp_path / "parts")
+  first = trainer(made)
+  keep = first._one
+
+  def one():
+    if int(first.step) == 2:
+      raise Interrupted
+    return keep()
+
+  first._one = one
+  with pytest.raises(Interrupted):
+    first.run(lambda p: None)
+  second = trainer(made)
+  second.run(lambda p: None)
+  assert int(second.step) == 4
+  for a, b in zip(whole.variables, second.variables, strict=True):
+    np.testing.assert_array_equal(a, b)
+  assert whole.points() == second.points()
+
+
+def test_the_rate_falls_at_three_quarters(base, tmp_path):
+  made = trainer(settings(base, tmp_path, steps=8))
+  rates = []
+  for step in range(8):
+    made.step.assign(step)
+    rates.append(made.rate())
+  assert rates == pytest.approx([1e-3] * 6 + [1e-4] * 2)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing_and_ends_in_words(
+  base, tmp_path
+):
+  made = trainer(settings(base, tmp_path, steps=100))
+  before = [w.numpy() for w in made.variables]
+  spoilt = ghn_step.Outcome(math.nan, 0.0, [0 * w for w in before])
+  made.workers.reduced = lambda outcome: spoilt
+  made.workers.own = lambda tasks: tasks[:1]
+  with pytest.raises(RunError, match="diverged at step 14: 15 losses"):
+    made.run(lambda p: None)
+  for w, value in zip(made.variables, before, strict=True):
+    np.testing.assert_array_equal(w, value)
+  assert made.rate() == pytest.approx(1e-3 / 2**5)
+
+
+def test_several_widths_make_one_hypernetwork_that_sees_them(base, tmp_path):
+  made = trainer(settings(base, tmp_path, bits=("float", "w4a4"), steps=2))
+  assert made.ghn.config.widths
+  ways = [task.how for task in made.tasks(0)]
+  assert ways[0] is None and ways[1].weight_bits == 4
+  graphs = [made.ghn.view(_spec())] * 2
+  same = made.ghn.embed(graphs, [(0, 0), (4, 4)])
+  half = len(same) // 2
+  np.testing.assert_allclose(same[:half], same[half:], atol=1e-6)
+  made.run(lambda p: None)
+  other = made.ghn.embed(graphs, [(0, 0), (4, 4)])
+  assert float(tf.norm(other[:half] - other[half:])) > 1e-3
+  hypernetworks.save(tmp_path / "ghn", made.ghn)
+  again = hypernetworks.load(tmp_path / "ghn")
+  np.testing.assert_array_equal(again.embed(graphs, [(0, 0), (4, 4)]), other)
+
+
+def test_the_norm_penalty_shrinks_what_is_predicted(base, tmp_path):
+  norms = []
+  for penalty in (0.0, 1.0):
+    made = trainer(
+      settings(base, tmp_path / str(penalty), norm_penalty=penalty)
+    )
+    made.run(lambda p: None)
+    params = made.ghn.predict(_spec())
+    norms.append(
+      sum(float(tf.norm(w)) for k, w in params.items() if k.endswith("kernel"))
+    )
+  assert norms[1] < norms[0]
+
+
+def test_bad_settings_are_named():
+  with pytest.raises(QinitError, match="unknown quantizer 'noisy'"):
+    GhnTrain(quantizer="noisy")
+  with pytest.raises(QinitError, match="'w9' is no width"):
+    GhnTrain(bits=("w9",))
+  with pytest.raises(QinitError, match="either --steps or --minutes"):
+    GhnTrain(steps=1, minutes=1)
+
+
+def _spec():
+  return genotype.build(networks()[0].config)

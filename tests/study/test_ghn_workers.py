@@ -1,0 +1,69 @@
+"""Two processes on loopback train what one trains."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from qinit import ghn as hypernetworks
+from qinit.ghn.hypernet import HyperNet
+from tests.study.test_ghn_train import SMALL
+
+_CHILD = """
+import json, sys
+from qinit.study import ghn_workers
+workers = ghn_workers.Workers()  # before anything else runs
+from tests.study import test_ghn_train as t
+made = t.settings(sys.argv[1], sys.argv[2], steps=3)
+trainer = t.Trainer(made, t.stream(), workers)
+losses = [trainer._one()[0] for _ in range(3)]
+norm = float(sum((w.numpy() ** 2).sum() for w in trainer.variables))
+print(json.dumps([workers.count, losses, norm]))
+"""
+
+
+def test_losses_equal_those_of_one_process(tmp_path):
+  base = str(tmp_path / "ghn")
+  hypernetworks.save(base, HyperNet(SMALL))
+  ports = [_free_port() for _ in range(2)]
+  cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+  configs = [
+    {"cluster": cluster, "task": {"type": "worker", "index": i}}
+    for i in range(2)
+  ]
+  pair = [_start(base, tmp_path, config) for config in configs]
+  first, second = (_result(process) for process in pair)
+  alone = _result(_start(base, tmp_path, None))
+  assert [first[0], second[0], alone[0]] == [2, 2, 1]
+  assert first == second
+  assert first[1] == pytest.approx(alone[1], rel=1e-5)
+  assert first[2] == pytest.approx(alone[2], rel=1e-5)
+
+
+def _start(base, folder, config):
+  environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+  environment.pop("TF_CONFIG", None)
+  if config:
+    environment["TF_CONFIG"] = json.dumps(config)
+  return subprocess.Popen(
+    [sys.executable, "-c", _CHILD, base, str(folder)],
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def _result(process):
+  out, said = process.communicate(timeout=300)
+  assert process.returncode == 0, said[-2000:]
+  return json.loads(out.strip().splitlines()[-1])
+
+
+def _free_port():
+  with socket.socket() as sock:
+    sock.bind(("127.0.0.1", 0))
+    return sock.getsockname()[1]
