@@ -10,8 +10,10 @@ _IDENTIFIER = b"TFL3"
 _VERSION = 3
 _TYPES = {
   np.dtype(np.uint8): schema.TensorType.UINT8,
+  np.dtype(np.int8): schema.TensorType.INT8,
   np.dtype(np.int32): schema.TensorType.INT32,
 }
+_INTEGERS = {*_TYPES.values(), schema.TensorType.INT4}
 _OPERATORS = {
   code: name
   for name, code in vars(schema.BuiltinOperator).items()
@@ -20,9 +22,14 @@ _OPERATORS = {
 
 
 class ModelBuilder:
-  """One subgraph; tensors and operators in the order they are added."""
+  """One subgraph; tensors and operators in the order they are added.
 
-  def __init__(self):
+  Args:
+    dtype: of the activations, uint8 or int8.
+  """
+
+  def __init__(self, dtype=np.uint8):
+    self.dtype = np.dtype(dtype)
     self.graph = schema.SubGraphT()
     self.graph.name = "main"
     self.graph.tensors, self.graph.operators = [], []
@@ -31,22 +38,25 @@ class ModelBuilder:
     self.index = {}
 
   def tensor(self, name: str, shape, scale, zero_point: int) -> int:
-    """A uint8 activation [B, ...], known by its name from then on."""
+    """An activation [B, ...], known by its name from then on."""
     self.index[name] = self._tensor(
-      name, shape, np.dtype(np.uint8), 0, scale, zero_point
+      name, shape, _TYPES[self.dtype], 0, scale, zero_point
     )
     return self.index[name]
 
   def constant(self, name: str, data, scale=None, zero_point: int = 0) -> int:
-    """A tensor that holds `data`, uint8 or int32."""
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
-    self.buffers.append(buffer)
-    last = len(self.buffers) - 1
-    self.index[name] = self._tensor(
-      name, data.shape, data.dtype, last, scale, zero_point
+    """A tensor that holds `data`, of 8 or 32 bits."""
+    return self._constant(
+      name, data.shape, _TYPES[data.dtype], data, scale, zero_point
     )
-    return self.index[name]
+
+  def packed(self, name: str, data, scale) -> int:
+    """A tensor of INT4, zero point 0: `data` from -8 to 7, two to a byte, the
+    first in the low half."""
+    values = np.resize(data.ravel(), data.size + data.size % 2) & 15
+    pairs = (values[::2] | values[1::2] << 4).astype(np.uint8)
+    kind = schema.TensorType.INT4
+    return self._constant(name, data.shape, kind, pairs, scale, 0)
 
   def operator(self, code: int, inputs, output: int, options=None) -> None:
     """An operator of `schema.BuiltinOperator`, with its options object."""
@@ -72,10 +82,18 @@ class ModelBuilder:
     builder.Finish(model.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())
 
-  def _tensor(self, name, shape, dtype, buffer, scale, zero_point):
+  def _constant(self, name, shape, kind, data, scale, zero_point):
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+    self.buffers.append(buffer)
+    last = len(self.buffers) - 1
+    self.index[name] = self._tensor(name, shape, kind, last, scale, zero_point)
+    return self.index[name]
+
+  def _tensor(self, name, shape, kind, buffer, scale, zero_point):
     tensor = schema.TensorT()
     tensor.name, tensor.shape = name, np.array(shape, np.int32)
-    tensor.type, tensor.buffer = _TYPES[dtype], buffer
+    tensor.type, tensor.buffer = kind, buffer
     if scale is not None:
       tensor.quantization = schema.QuantizationParametersT()
       tensor.quantization.scale = [np.float32(scale)]
@@ -106,14 +124,12 @@ def operators(model) -> list[str]:
 
 
 def require_integers(data: bytes) -> None:
-  """Raises ExportError if a tensor of the file is anything but UINT8 and
-  INT32, naming it."""
+  """Raises ExportError if a tensor of the file is anything but integers,
+  naming it."""
   for graph in read(data).subgraphs:
     for tensor in graph.tensors:
-      if tensor.type not in _TYPES.values():
-        raise ExportError(
-          f"tensor {_text(tensor.name)!r} is neither UINT8 nor INT32"
-        )
+      if tensor.type not in _INTEGERS:
+        raise ExportError(f"tensor {_text(tensor.name)!r} is not of integers")
 
 
 def _operator_code(code):

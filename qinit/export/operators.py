@@ -3,6 +3,7 @@
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from qinit.errors import ExportError
 from qinit.export.flatbuffer import ModelBuilder
 from qinit.graph import ops
 from qinit.graph.spec import INPUT
@@ -18,13 +19,20 @@ class Lowering:
   Codes of n < 8 bits lie at the top of the byte, Z' = Z + 255 - (2^n - 1):
   saturation then clips them above and a fused ReLU below. Where there is no
   ReLU, MAXIMUM clips below.
+
+  Args:
+    packed: INT4 kernels, which need signed activations: codes and zero points
+      then lie 128 lower, in INT8.
   """
 
-  def __init__(self, network: QuantizedNetwork, batch_size: int):
+  def __init__(
+    self, network: QuantizedNetwork, batch_size: int, packed: bool = False
+  ):
     self.network = network
     self.batch_size = batch_size
+    self.packed, self.offset = packed, 128 if packed else 0
     self.shapes = network.placement.spec.shapes()
-    self.model = ModelBuilder()
+    self.model = ModelBuilder(np.int8 if packed else np.uint8)
     self._activation(INPUT, INPUT, self.shapes[INPUT])
 
   def add(self, group: Group) -> None:
@@ -148,13 +156,13 @@ class Lowering:
   def _zero(self, group):
     affine = self.network.affines[group.name]
     shape = (self.batch_size, *self.shapes[group.name])
-    zero_point = affine.stored_zero_point
-    zeros = np.full(shape, zero_point, np.uint8)
+    zero_point = affine.stored_zero_point - self.offset
+    zeros = np.full(shape, zero_point, self.model.dtype)
     self.model.constant(group.name, zeros, affine.scale, zero_point)
 
   def _maximum(self, group, raw, affine):
-    zero_point = affine.stored_zero_point
-    lowest = np.array(zero_point - affine.zero_point, np.uint8)
+    zero_point = affine.stored_zero_point - self.offset
+    lowest = np.array(zero_point - affine.zero_point, self.model.dtype)
     least = self.model.constant(
       f"{group.name}.least", lowest, affine.scale, zero_point
     )
@@ -184,16 +192,25 @@ class Lowering:
     kernel, node = weights.affine, group.node.name
     scale = self.network.affines[group.inputs[0]].scale * kernel.scale
     return [
-      self.model.constant(
-        f"{node}/kernel", codes, kernel.scale, kernel.zero_point
-      ),
+      self._kernel(f"{node}/kernel", codes, kernel),
       self.model.constant(f"{node}/bias", weights.bias, scale),
     ]
+
+  def _kernel(self, name, codes, affine):
+    if not self.packed:
+      return self.model.constant(name, codes, affine.scale, affine.zero_point)
+    values = codes.astype(np.int16) - affine.zero_point
+    if values.min() < -8 or values.max() > 7:
+      raise ExportError(
+        f"{name!r} does not fit into INT4, which has a zero point of 0 and -8"
+        " to 7: train with `lsq` or `tqt` at up to 4 bits, or export unpacked"
+      )
+    return self.model.packed(name, values, affine.scale)
 
   def _activation(self, name, quantized_as, shape):
     affine = self.network.affines[quantized_as]
     shape = (self.batch_size, *shape)
-    zero_point = affine.stored_zero_point
+    zero_point = affine.stored_zero_point - self.offset
     return self.model.tensor(name, shape, affine.scale, zero_point)
 
   def _shape(self, group, what, values):

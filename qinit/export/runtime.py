@@ -52,11 +52,10 @@ class Runtime:
       raise ExportError(f"LiteRT refuses the file: {error}") from None
 
   def output_codes(self, codes: np.ndarray) -> np.ndarray:
-    """The file's output [B, classes] for input codes [B, H, W, C], uint8."""
+    """The file's output [B, classes] for input codes [B, H, W, C], uint8;
+    those of INT8 files lie 128 lower and are brought up."""
     output = self.interpreter.get_output_details()[0]["index"]
-    runs = [
-      self.interpreter.get_tensor(output) for _ in self._invocations(codes)
-    ]
+    runs = [self._unsigned(output) for _ in self._invocations(codes)]
     return np.concatenate(runs)[: len(codes)]
 
   def tensors(self, codes: np.ndarray, names) -> dict[str, np.ndarray]:
@@ -65,7 +64,7 @@ class Runtime:
       d["name"]: d["index"] for d in self.interpreter.get_tensor_details()
     }
     runs = [
-      {name: self.interpreter.get_tensor(index[name]) for name in names}
+      {name: self._unsigned(index[name]) for name in names}
       for _ in self._invocations(codes)
     ]
     return {
@@ -73,10 +72,15 @@ class Runtime:
       for name in names
     }
 
+  def _unsigned(self, index):
+    values = self.interpreter.get_tensor(index)
+    return values.view(np.uint8) ^ 128 if self._signed else values
+
   def _allocate(self, batch_size):
     details = self.interpreter.get_input_details()[0]
     self._input = details["index"]
     self._shape = tuple(details["shape"])
+    self._signed = details["dtype"] == np.int8
     if batch_size not in (None, self._shape[0]):
       self._shape = (batch_size, *self._shape[1:])
       self.interpreter.resize_tensor_input(self._input, self._shape)
@@ -88,6 +92,8 @@ class Runtime:
       batch = codes[start : start + self._shape[0]]
       full = np.zeros(self._shape, np.uint8)
       full[: len(batch)] = batch
+      # Adding 128 to a byte turns its upper bit: INT8 to UINT8 and back.
+      full = (full ^ 128).view(np.int8) if self._signed else full
       self.interpreter.set_tensor(self._input, full)
       self.interpreter.invoke()
       yield

@@ -21,21 +21,29 @@ def export(
   ranges: Ranges,
   scheme: Scheme,
   batch_size: int = 1,
+  packed: bool = False,
 ) -> bytes:
   """A BN-folded network as a per-tensor asymmetric UINT8 file, biases INT32.
 
   Tensors carry the names of the nodes whose output they hold.
 
+  Args:
+    packed: kernels in INT4, two weights to a byte, with activations in INT8;
+      for kernels of up to 4 bits that have a code for -8 to 7.
+
   Raises:
     QuantError: if the network cannot be quantised.
-    ExportError: if the file would hold a float tensor.
+    ExportError: if the file would hold a float tensor, or a kernel cannot be
+      packed.
   """
-  return lower(quantize(spec, params, ranges, scheme), batch_size)
+  return lower(quantize(spec, params, ranges, scheme), batch_size, packed)
 
 
-def lower(network: QuantizedNetwork, batch_size: int = 1) -> bytes:
+def lower(
+  network: QuantizedNetwork, batch_size: int = 1, packed: bool = False
+) -> bytes:
   """The file of a quantised network; raises ExportError."""
-  lowering = Lowering(network, batch_size)
+  lowering = Lowering(network, batch_size, packed)
   for group in network.placement.groups:
     lowering.add(group)
   data = lowering.model.pack([INPUT], [network.placement.output])

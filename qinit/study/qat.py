@@ -304,6 +304,7 @@ class _Training:
       clip_percentile=study.qat_clip_percentile,
       damping=study.damping,
       freeze_above=study.freeze_above,
+      follow_oscillations=True,
     )
 
   def _fit(self, model, epochs, folder, *observers) -> Outcome:

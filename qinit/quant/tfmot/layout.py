@@ -113,7 +113,7 @@ class _Builder:
       untrained,
       self.settings.damping,
       self.settings.freeze_above,
-      follows=True,
+      self.settings.follow_oscillations,
       name=group.node.name,
     )
     scale = self.scales[self.placement.owner[group.inputs[0]]]

@@ -154,7 +154,7 @@ class LearnedStep(_Quantizer):
   Args:
     method: "lsq", "tqt" or "noise".
     step: where training starts, one number or one per channel.
-    zero_point: Z, which stays.
+    zero_point: Z, which is not trained.
   """
 
   def __init__(
@@ -178,22 +178,29 @@ class LearnedStep(_Quantizer):
       initializer=_Value(start.tolist()),
       trainable=True,
     )
+    zero_point = layer.add_weight(
+      f"{name}_zero_point",
+      shape=(),
+      initializer=tf_keras.initializers.Constant(self.zero_point),
+      trainable=False,
+    )
     extra = _seed(name, layer) if self.method == "noise" else {}
-    return {"step": learned_step, **extra}
+    return {"step": learned_step, "zero_point": zero_point, **extra}
 
   def train(self, x, weights, slot=0):
     shape = x.shape if self.channel_axis is not None else x.shape[1:]
     count = math.prod(n or 1 for n in shape) / max(1, np.size(self.step))
     gradient = learned.lsq_gradient_scale(count, self.zero_point, self.bits)
     step = self._step(learned.scaled_gradient(weights["step"], gradient))
+    zero_point = weights["zero_point"]
     if self.method != "noise":
-      return learned.lsq(x, step, float(self.zero_point), self.bits)
-    top = 2**self.bits - 1 - self.zero_point
-    lo, hi = -self.zero_point * step, top * step
+      return learned.lsq(x, step, zero_point, self.bits)
+    top = 2.0**self.bits - 1 - zero_point
+    lo, hi = -zero_point * step, top * step
     return noise(x, lo, hi, step, _next_seed(weights))
 
   def affine(self, weights, x):
-    zero_point = tf.constant(self.zero_point, tf.float64)
+    zero_point = tf.cast(weights["zero_point"], tf.float64)
     return Affine(self._step(weights["step"]), zero_point, self.bits)
 
   def get_config(self):

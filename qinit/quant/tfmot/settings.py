@@ -40,6 +40,7 @@ class QatSettings:
     decay: of the moving average, per step.
     damping: factor of the oscillation damping loss; 0 for none.
     freeze_above: oscillation frequency above which weights are frozen.
+    follow_oscillations: whether to keep track of them where nothing is frozen.
 
   Raises:
     QinitError: for a value out of bounds.
@@ -54,13 +55,15 @@ class QatSettings:
   decay: float = 0.99
   damping: float = 0.0
   freeze_above: float | None = None
+  follow_oscillations: bool = False
 
   def __post_init__(self):
     one_of("quantizer", self.quantizer, QUANTIZERS)
     one_of("kind of ranges", self.ranges, RANGES)
     if not 0 <= self.decay < 1:
       raise QinitError(f"decay must be at least 0 and below 1: {self.decay}")
-    if self.damping < 0 or not 0 < (self.freeze_above or 1) <= 1:
+    freezes_at = 1 if self.freeze_above is None else self.freeze_above
+    if self.damping < 0 or not 0 < freezes_at <= 1:
       raise QinitError(
         "damping must be at least 0 and freeze_above in (0, 1]:"
         f" {self.damping}, {self.freeze_above}"
