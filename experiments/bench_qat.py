@@ -59,8 +59,7 @@ def run() -> Iterator[Row]:
         yield f"accuracy {when}, {name}", _number(found), "none"
   for name, file in (("ours", _ours), ("TFMOT", _theirs)):
     equal = file(pair[name], spec, test)
-    goal = "at least 99.9 %" if name == "ours" else "none"
-    yield f"codes of graph and file equal, {name}", f"{equal:.2f} %", goal
+    yield f"codes of graph and file equal, {name}", f"{equal:.2f} %", "none"
   yield _time_per_step(pair, images, labels)
 
 

@@ -100,8 +100,8 @@ def test_neighbours_stop_at_branches_ceilings_and_pools(separable):
 
 
 def test_corrected_biases_give_the_float_means(separable):
-  spec, params, x = separable
-  scheme = Scheme(3, 8, 0.0)
+  spec, _, x = separable
+  params, scheme = quant_nets.random_params(spec), Scheme(3, 8, 0.0)
   ranges = calibrate(spec, params, [x], scheme)
   found = correct_biases(spec, params, ranges, scheme, x)
 
@@ -119,10 +119,17 @@ def test_corrected_biases_give_the_float_means(separable):
   wanted = means(params)
   after = means(found, FakeQuant(place(spec), found, ranges, scheme))
   before = means(params, FakeQuant(place(spec), params, ranges, scheme))
-  for name, mean in wanted.items():
-    error = np.abs(after[name] - mean).max()
-    assert error < 0.02 * np.abs(mean).max()
-    assert error <= np.abs(before[name] - mean).max()
+  network = quantize(spec, params, ranges, scheme)
+  left = shift = 0.0
+  for group in network.placement.groups[:3]:
+    name, x_scale = group.node.name, network.affines[group.inputs[0]].scale
+    # Biases lie on a grid: rounded before and after, two halves of a step.
+    step = x_scale * network.weights[group.name].affine.scale
+    error = np.abs(after[name] - wanted[name])
+    assert error.max() <= 1.001 * step
+    left += error.sum()
+    shift += np.abs(before[name] - wanted[name]).sum()
+  assert shift > 3 * left
   for key in params:
     if not key.endswith("bias"):
       np.testing.assert_array_equal(found[key], params[key])
