@@ -16,7 +16,9 @@ from qinit.errors import one_of
 SUITES = {
   "dataset": "experiments.bench_dataset",
   "ghn": "experiments.bench_ghn",
+  "ghn_train": "experiments.bench_ghn_train",
   "init_study": "experiments.bench_init_study",
+  "lpgnas": "experiments.bench_lpgnas",
   "qat": "experiments.bench_qat",
 }
 

@@ -21,6 +21,7 @@ import tensorflow as tf
 from qinit.functional import chains
 from qinit.functional.chains import Chain
 from qinit.functional.forward import node_seed, split_by_node
+from qinit.functional.moments import batch_moments
 from qinit.graph import ops, rewrite
 from qinit.graph.ops import Op
 from qinit.graph.spec import INPUT, NetSpec
@@ -262,7 +263,7 @@ def _linear(step, how, quantizer, x, bounds, own, draw):
   kernel, bias = own[role], own.get("bias")
   if step.epsilon is not None:
     y = chains.apply(step.op, {role: kernel}, x)
-    mean, variance = tf.nn.moments(y, [0, 1, 2])
+    mean, variance = batch_moments(y)
     norm = (own["gamma"], own["beta"], mean, variance, step.epsilon)
     folded = rewrite.fold_conv({f"/{role}": kernel}, "", *norm)
     kernel, bias = folded[f"/{role}"], folded["/bias"]

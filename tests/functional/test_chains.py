@@ -8,6 +8,7 @@ from qinit.archs import genotype
 from qinit.archs.genotype import Genotype, NetConfig
 from qinit.functional import chains, depthwise, pooling
 from qinit.functional.forward import forward
+from qinit.functional.moments import batch_moments
 from qinit.graph import ops
 from tests.conftest import enlivened
 
@@ -118,6 +119,17 @@ def test_of_equal_values_one_gets_the_whole_gradient():
     tape.watch(x)
     y = pooling.apply(op, x)
   assert float(tf.reduce_sum(tape.gradient(y, x))) == 16
+
+
+def test_moments(rng):
+  x = tf.constant(3 + 2 * rng.normal(size=[4, 3, 3, 5]), tf.float32)
+  for index in range(2):
+    _same(
+      lambda x, i=index: tf.nn.moments(x, [0, 1, 2])[i],
+      lambda x, i=index: batch_moments(x)[i],
+      (x,),
+      rng,
+    )
 
 
 def _same(expected, found, arguments, rng):

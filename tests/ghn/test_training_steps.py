@@ -6,27 +6,9 @@ import tensorflow as tf
 
 from qinit.functional.forward import forward
 from qinit.ghn.checkpoint import from_state_dict, published_shapes
+from qinit.ghn.optimizer import Adam
 from tests.ghn import reference
 from tests.ghn.test_golden import CONFIGS, formula, golden
-
-
-class Adam:
-  """Adam with coupled L2 behind a clipping to global norm 5."""
-
-  def __init__(self, variables):
-    self.variables, self.t = variables, 0
-    self.m = [tf.zeros_like(v) for v in variables]
-    self.v = [tf.zeros_like(v) for v in variables]
-
-  def step(self, gradients):
-    self.t += 1
-    factor = min(1.0, 5 / (tf.linalg.global_norm(gradients) + 1e-6))
-    for i, (w, g) in enumerate(zip(self.variables, gradients, strict=True)):
-      g = g * factor + 1e-5 * w
-      self.m[i] = 0.9 * self.m[i] + 0.1 * g
-      self.v[i] = 0.999 * self.v[i] + 0.001 * g**2
-      m, v = self.m[i] / (1 - 0.9**self.t), self.v[i] / (1 - 0.999**self.t)
-      w.assign_sub(1e-3 * m / (tf.sqrt(v) + 1e-8))
 
 
 def test_training_steps():
@@ -56,14 +38,20 @@ def test_training_steps():
       tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)
     ]
     # Adam's first update is the gradients' signs, also of those that are
-    # rounding noise: another order of the 16 images alone moves the second
-    # step's gradient norms by 5 % and the third step's losses by 1 %.
+    # rounding noise, so later steps depend on the order of sums. Measured
+    # here by permuting the 16 images, which changes nothing in exact numbers:
+    # gradient norms of step 2 move by 5 % (all together by 0.5 to 1.1 %),
+    # losses by 0.04 % in step 2 and by 1.3 to 1.5 % in step 3, the norms of
+    # the weights by less than 0.08 %. Ours differ from the reference by as
+    # much: what can hold within 1e-3 is checked.
     if number == 0:
       norms = expected["grad_norms_before_clip"]
       check([tf.norm(g) for g in gradients], [norms[n] for n in ghn.weights])
+      total = tf.linalg.global_norm(gradients)
+      check([total], [expected["grad_norm_total_before_clip"]])
     if number < 2:
       check(losses, expected["losses"])
-    adam.step(gradients)
+    adam.apply(gradients, 1e-3)
     after = expected["param_l2_after_step"]
     check([tf.norm(v) for v in variables], [after[n] for n in ghn.weights])
 
