@@ -17,6 +17,7 @@ _SUBPACKAGES = (
   "ghn",
   "graph",
   "keras",
+  "lpgnas",
   "params",
   "quant",
   "report",

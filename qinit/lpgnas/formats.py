@@ -85,26 +85,29 @@ def parse(name: str) -> Format:
 
 def split(x: tf.Tensor, fmt: Format) -> tuple[tf.Tensor, tf.Tensor]:
   """Codes (float32, whole numbers, the shape of x) and f (int32 scalar)."""
-  codes, f, _ = _split(x, KINDS.index(fmt.kind), fmt.bits, fmt.frac, None)
+  codes, f, _ = _split(x, KINDS.index(fmt.kind), fmt.bits, fmt.frac)
   return codes, f
 
 
 def quantise(x: tf.Tensor, fmt: Format) -> tf.Tensor:
   """The nearest values that `fmt` holds, gradients straight through."""
   kind = KINDS.index(fmt.kind)
-  codes, f, bounds = _split(tf.stop_gradient(x), kind, fmt.bits, fmt.frac, None)
+  codes, f, bounds = _split(tf.stop_gradient(x), kind, fmt.bits, fmt.frac)
   return straight_through(tf.clip_by_value(x, *bounds), codes * exp2(-f))
 
 
 def quantise_one_of(
-  x: tf.Tensor, formats: tuple[Format, ...], one_hot: tf.Tensor
+  x: tf.Tensor,
+  formats: tuple[Format, ...],
+  one_hot: tf.Tensor,
+  taught: bool = True,
 ) -> tf.Tensor:
   """`x` in the format that `one_hot` [K] marks; only that one is executed.
 
   Going back, the gradient reaches every entry of `one_hot`: that of entry k is
   <dL/dy, y_k>, with y_k the tensor in format k, estimated from a sample of
   the elements. It says to first order what another format would do to the
-  loss, which the format taken cannot say of itself.
+  loss, which the format taken cannot say of itself. None if not `taught`.
   """
   table = [(KINDS.index(f.kind), f.bits, f.frac) for f in formats]
 
@@ -116,11 +119,12 @@ def quantise_one_of(
     )
     same = len({kind for kind, _, _ in table}) == 1
     kind = table[0][0] if same else kinds
-    codes, f, bounds = _split(x, kind, bits, frac, None)
+    codes, f, bounds = _split(x, kind, bits, frac)
 
     def gradient(dy):
       inside = (x >= bounds[0]) & (x <= bounds[1])
-      return tf.where(inside, dy, 0.0), _to_options(x, dy, table)
+      to_options = _to_options(x, dy, formats) if taught else None
+      return tf.where(inside, dy, 0.0), to_options
 
     return codes * exp2(-f), gradient
 
@@ -138,10 +142,8 @@ def exp2(e) -> tf.Tensor:
   return tf.bitcast(tf.bitwise.left_shift(e + 127, 23), tf.float32)
 
 
-def _split(x, kind, bits, frac, largest):
+def _split(x, kind, bits, frac):
   """Codes, f, and between which bounds the gradient passes."""
-  if largest is None:
-    largest = tf.reduce_max(tf.abs(x))
 
   def fix():
     f = tf.convert_to_tensor(frac)
@@ -149,7 +151,7 @@ def _split(x, kind, bits, frac, largest):
     return codes, f, (lo * exp2(-f), hi * exp2(-f))
 
   def scaled():
-    f = bits - 1 - exponent_above(largest)
+    f = bits - 1 - exponent_above(tf.reduce_max(tf.abs(x)))
     return _on_grid(x, bits, f)[0], f, _everywhere()
 
   branches = [fix, scaled, lambda: _ternary(x), lambda: _binary(x)]
@@ -186,14 +188,30 @@ def _next_to(scale):
   return tf.where(scale * exp2(-e) < 2.0**-0.5, 1 - e, -e)
 
 
-def _to_options(x, dy, table):
+def _to_options(x, dy, formats):
+  """[K]: <dy, x in each of the formats>, from a sample of the elements."""
   largest = tf.reduce_max(tf.abs(x))
   x, dy = tf.reshape(x, [-1]), tf.reshape(dy, [-1])
   # Odd, so that all columns of a matrix are met.
   stride = tf.bitwise.bitwise_or(tf.size(x) // _SAMPLE, 1)
   x, dy = x[::stride], dy[::stride]
-  found = []
-  for kind, bits, frac in table:
-    codes, f, _ = _split(x, kind, bits, frac, largest)
-    found.append(tf.reduce_sum(dy * codes * exp2(-f)))
-  return tf.cast(stride, tf.float32) * tf.stack(found)
+  grids = [fmt for fmt in formats if fmt.kind in ("fix", "scaled")]
+  bits = tf.constant([fmt.bits for fmt in grids])
+  frac = tf.where(
+    [fmt.kind == "fix" for fmt in grids],
+    [fmt.frac for fmt in grids],
+    bits - 1 - exponent_above(largest),
+  )
+  codes, *_ = _on_grid(x[:, None], bits, frac)  # [S, K], all at once
+  products = tf.linalg.matvec(codes, dy, transpose_a=True) * exp2(-frac)
+  found = iter(tf.unstack(products, len(grids)))
+  each = [
+    next(found) if fmt in grids else tf.tensordot(dy, _values(x, fmt), 1)
+    for fmt in formats
+  ]
+  return tf.cast(stride, tf.float32) * tf.stack(each)
+
+
+def _values(x, fmt):
+  codes, f = split(x, fmt)
+  return codes * exp2(-f)

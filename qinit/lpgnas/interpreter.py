@@ -27,10 +27,10 @@ class Interpreter:
 
   def predictions(self) -> np.ndarray:
     """The class of each node; the first of equal ones."""
-    return self.logits().argmax(1)
+    return self.logits()[0].argmax(1)
 
-  def logits(self) -> np.ndarray:
-    """int64 [N, classes], all with the same fraction bits."""
+  def logits(self) -> tuple[np.ndarray, int]:
+    """int64 [N, classes], and how many of the bits are a fraction."""
     blocks = self.model.arch.blocks
     outputs = [self._features()]
     for k, block in enumerate(blocks, 1):
@@ -40,7 +40,7 @@ class Interpreter:
       y = self._message(name, block, h)
       outputs.append(self._activation(name, block, y))
     acc, f = self._linear("output", outputs, len(blocks) + 1)
-    return integer.add([(acc, f), self._bias("output")])[0]
+    return integer.add([(acc, f), self._bias("output")])
 
   def _features(self):
     """Codes of the feature values, in the place of the features."""

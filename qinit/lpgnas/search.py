@@ -170,12 +170,13 @@ class Search:
     with tf.GradientTape() as tape:
       logits, one_hots = self.sampled(tau, noise, learns, seed, quantised)
       drop = dropout(rate, seed)
-      found, norm = self.supernet(self.inputs, *one_hots, drop)
+      taught = which != "weights"
+      found, norm = self.supernet(self.inputs, *one_hots, drop, taught)
       loss, accuracy = cross_entropy(found, self.graph.labels, nodes)
       total = loss
       if which != "controllers":
         total += self.config.weight_decay * norm
-      if which != "weights":
+      if taught:
         total += self.config.beta * self.cost(*map(_probabilities, logits))
     variables = [list(self.parts[p].trainable_variables) for p in parts]
     gradients = tape.gradient(total, variables, unconnected_gradients="zero")

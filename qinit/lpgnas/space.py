@@ -120,7 +120,10 @@ class Architecture:
     return self.blocks[source - 1].hidden if source else num_features
 
   def to_dict(self) -> dict:
-    return dataclasses.asdict(self)
+    """As JSON would give it back: with lists for tuples."""
+    data = dataclasses.asdict(self)
+    blocks = [b | {"skips": list(b["skips"])} for b in data["blocks"]]
+    return {"blocks": blocks, "skips": list(self.skips)}
 
   @classmethod
   def from_dict(cls, data: dict) -> "Architecture":

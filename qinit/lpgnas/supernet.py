@@ -72,20 +72,27 @@ class Supernet(tf.Module):
     }
 
   def __call__(
-    self, inputs: Inputs, decisions: dict, precisions: dict, dropout
+    self,
+    inputs: Inputs,
+    decisions: dict,
+    precisions: dict,
+    dropout,
+    taught: bool = True,
   ) -> tuple[tf.Tensor, tf.Tensor]:
     """Logits [N, classes] and half the squared norm of the weights used.
 
     Args:
       decisions: a one-hot for each decision.
       precisions: a one-hot for each tensor; empty for a float pass.
+      taught: whether the one-hots need gradients.
     """
     n = self.space.blocks
     plans = [self._plan(decisions, k) for k in range(1, n + 1)]
     skips = self._skips(decisions, n + 1)
     params = self._view(plans)
     formats = self.space.precisions() if precisions else {}
-    tap = Sampled(self._gates(decisions), formats, precisions)
+    gates = self._gates(decisions) if taught else {}
+    tap = Sampled(gates, formats, precisions, taught)
     logits = forward(params, inputs, plans, skips, tap, dropout)
     return logits, l2(params.values())
 

@@ -58,10 +58,14 @@ class Sampled:
     gates: scalars by the name of the tensor.
     formats: options by the name of the tensor, empty for a float pass.
     one_hots: [K] for each of `formats`.
+    taught: whether a gradient to the one-hots is wanted.
   """
 
-  def __init__(self, gates: dict, formats: dict, one_hots: dict):
-    self.gates, self.formats, self.one_hots = gates, formats, one_hots
+  def __init__(
+    self, gates: dict, formats: dict, one_hots: dict, taught: bool = True
+  ):
+    self.gates, self.formats = gates, formats
+    self.one_hots, self.taught = one_hots, taught
 
   def __call__(self, name, x):
     for gate in self.gates.get(name, ()):
@@ -74,4 +78,5 @@ class Sampled:
     options = tuple(parse(option) for option in self.formats[tensor])
     if len(options) == 1:
       return quantise(x, options[0])
-    return quantise_one_of(x, options, self.one_hots[tensor])
+    one_hot = self.one_hots[tensor]
+    return quantise_one_of(x, options, one_hot, self.taught)

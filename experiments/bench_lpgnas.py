@@ -1,0 +1,107 @@
+"""The suite `lpgnas`: time of a search and of its steps, memory.
+
+Real graphs come from QINIT_GRAPHS_DIR; without it only the steps are
+measured, on the karate club.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from qinit.lpgnas import graph_files
+from qinit.lpgnas.search import Search, SearchConfig
+from qinit.lpgnas.taps import Quantise
+from qinit.lpgnas.training import TrainConfig, Trainer
+
+Row = tuple[str, str, str]
+_ROUNDS = 30
+
+
+def run() -> Iterator[Row]:
+  """(name, value, goal) as they are measured."""
+  if not os.environ.get("QINIT_GRAPHS_DIR"):
+    yield from _search("karate")
+    return
+  yield from _search("cora")
+  yield _memory("coauthor_physics")
+
+
+def _search(name) -> Iterator[Row]:
+  graph = graph_files.load(name)
+  search, begin = Search(graph, SearchConfig()), time.monotonic()
+  cpu = time.process_time()
+  derived = search.run()
+  seconds, cpu = time.monotonic() - begin, time.process_time() - cpu
+  goal = "at most 300 s on two cores"
+  yield f"a search on {name}", f"{seconds:.0f} s ({cpu:.0f} s of CPU)", goal
+  tap = Quantise(derived.precision)
+  trainer = Trainer(graph, derived.arch, TrainConfig(), tap)
+  last = search.config.epochs - 1
+
+  def weights():
+    ones = tf.constant([True, True])
+    none, tau = tf.constant(0.0), tf.constant(0.5)
+    nodes = tf.constant(graph.train)
+    seed = tf.constant([0, last])
+    search._step(nodes, tau, none, ones, seed, "weights", True)
+
+  def alone():
+    trainer.step(tf.constant([0, last]), True)
+
+  for what, step in (
+    ("a step of the search's weights", weights),
+    ("an epoch of the search (weights and controllers)", _epoch(search, last)),
+  ):
+    yield (
+      f"{what} over one of training the derived network alone, {name}, time",
+      f"{_ratio(step, alone):.2f}",
+      "at most 2",
+    )
+
+
+def _epoch(search, epoch):
+  return lambda: search.step(epoch)
+
+
+def _ratio(ours, theirs) -> float:
+  """Median of ratios taken in turn; the first calls trace."""
+  ours(), theirs()
+  return statistics.median(
+    _seconds(ours) / _seconds(theirs) for _ in range(_ROUNDS)
+  )
+
+
+def _seconds(function):
+  start = time.perf_counter()
+  function()
+  return time.perf_counter() - start
+
+
+def _memory(name) -> Row:
+  """A process of its own searches for a few epochs of each phase."""
+  code = (
+    "from experiments import bench_lpgnas as b;"
+    f"b.search_briefly({name!r}); print(b.peak_gibibytes())"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, check=True
+  )
+  value = f"{float(done.stdout.split()[-1]):.2f} GiB"
+  return f"peak memory of a search on {name}", value, "at most 6 GiB"
+
+
+def search_briefly(name: str) -> None:
+  """Twelve epochs through the three phases."""
+  Search(graph_files.load(name), SearchConfig(epochs=12)).run()
+
+
+def peak_gibibytes() -> float:
+  """Largest resident size of this process so far."""
+  import resource
+
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
