@@ -1,0 +1,116 @@
+"""Tables and figures of the hypernetworks, from rows made by hand."""
+
+import math
+
+import pytest
+
+from qinit.record import Record
+from qinit.report import ghn, ghn_figures, ghn_tables
+from qinit.report.document import Figure, to_markdown
+from qinit.report.sources import Study
+
+
+def row(name, split, network, bits, accuracy, **more):
+  cell = {
+    "ghn": name,
+    "split": split,
+    "network": network,
+    "bits": bits,
+    "images": 512,
+    "weight_clip": "absolute",
+  }
+  metrics = {
+    "accuracy": accuracy,
+    "top5": min(100.0, accuracy + 20),
+    "accuracy_change": 0.0,
+    "qmse": 0.1,
+    "qce": 1.0,
+  }
+  return Record("ghn_eval", cell, "digest", metrics | more)
+
+
+LAYERS = [
+  [f"cells.{i}/kernel", -1, -0.5, -0.1, 0, 0.1, 0.5, 1] for i in range(3)
+]
+ROWS = [
+  row("q", "test", 0, "float", 70.0, layers=LAYERS),
+  row("q", "test", 1, "float", 74.0),
+  row("q", "test", 0, "w4a4", 30.0),
+  row("q", "test", 1, "w4a4", 36.0),
+  row("q", "deep", 0, "w4a4", 20.0),
+  row("qat", "test", 0, "w4a4", 50.0),
+  row("qat", "test", 1, "w4a4", 57.0),
+]
+CURVE = [[10, 2.0, 20.0], [20, 1.5, 40.0], [30, 1.2, 50.0]]
+TRAINING = Record(
+  "ghn_train",
+  {
+    "bits": "w4a4",
+    "quantizer": "simquant",
+    "weight_clip": "absolute",
+    "split": "train",
+    "init_ghn": "ghn_q",
+    "meta_batch": 4,
+  },
+  "digest",
+  {"curve": CURVE, "steps": 30, "loss": 1.2, "accuracy": 50.0, "skipped": 0},
+)
+
+
+def test_accuracy_table_is_mean_error_and_maximum():
+  table = ghn_tables.accuracy_table(ROWS, "accuracy")
+  assert table.headers == ("Hypernetwork", "Width", "Test (ID)", "Deep")
+  # Of 70 and 74: mean 72, population deviation 2, over sqrt(2).
+  assert table.rows[0] == ("q", "Float32", "72.0 ± 1.4; 74.0", "–")
+  assert table.rows[1] == ("q", "W4/A4", "33.0 ± 2.1; 36.0", "20.0 ± 0.0; 20.0")
+
+
+def test_paired_differences_count_networks_that_both_have():
+  (found,) = ghn_tables.paired_table(ROWS).rows
+  # 20 and 21: mean 20.5, sample deviation 0.7071, over sqrt(2): 0.5.
+  assert found == (
+    "qat − q",
+    "Test (ID)",
+    "W4/A4",
+    "2",
+    "+20.50 ± 0.50",
+    "41.0",
+  )
+
+
+def test_standard_error():
+  assert ghn_tables.standard_error([1.0, 3.0]) == pytest.approx(
+    1 / math.sqrt(2)
+  )
+
+
+@pytest.mark.parametrize(
+  "bits, name", [("float", "Float32"), ("w4a8", "W4/A8")]
+)
+def test_width_names(bits, name):
+  assert ghn_tables.width_name(bits) == name
+
+
+def test_sections_render_and_every_figure_draws():
+  blocks = [
+    *ghn.training(_study(TRAINING)),
+    *ghn.evaluation(_study(*ROWS)),
+  ]
+  text = to_markdown(blocks)
+  assert "72.0 ± 1.4; 74.0" in text
+  assert "W4/A4 simquant from ghn_q" in text
+  assert "Test (ID) 512" in text
+  figures = [block for block in blocks if isinstance(block, Figure)]
+  assert len({figure.name for figure in figures}) == len(figures) == 5
+  for figure in figures:
+    assert figure.draw().axes
+
+
+def test_smoothing_keeps_a_line_straight():
+  found = ghn_figures._smooth([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+  assert found[2:5] == pytest.approx([3, 4, 5])
+  assert len(found) == 7
+
+
+def _study(*records):
+  return Study(records, {}, {}, {})

@@ -1,0 +1,99 @@
+"""Evaluation of hypernetworks: a small one, on made-up images."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qinit import ghn as hypernetworks
+from qinit import record
+from qinit.archs import genotype
+from qinit.errors import QinitError
+from qinit.functional.forward import forward
+from qinit.ghn.hypernet import HyperNet
+from qinit.stats.accuracy import top_accuracy
+from qinit.study import ghn_eval
+from qinit.study.ghn_eval import GhnEval, Images
+from tests.study.test_ghn_train import SMALL, networks
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+  """Settings, with networks and images put in place of the data sets'."""
+  hypernetworks.save(tmp_path / "small" / "ghn", HyperNet(SMALL))
+  rng = np.random.default_rng(0)
+  batches = [
+    tf.constant(rng.normal(size=[16, 32, 32, 3]), tf.float32) for _ in range(2)
+  ]
+  images = Images(batches, rng.integers(0, 10, 32))
+  monkeypatch.setattr(ghn_eval, "networks", lambda s, split: networks()[:2])
+  monkeypatch.setattr(Images, "load", lambda settings: images)
+  return GhnEval(
+    str(tmp_path / "small" / "ghn"),
+    splits=("test",),
+    bits=("float", "w8a8", "w2a2"),
+    images=32,
+    output_dir=str(tmp_path / "run"),
+  )
+
+
+def test_rows_hold_what_they_say_and_are_not_made_twice(made, monkeypatch):
+  rows = list(ghn_eval.run(made))
+  assert [(r.cell["network"], r.cell["bits"]) for r in rows] == [
+    (n, bits) for n in range(2) for bits in made.bits
+  ]
+  assert {r.cell["ghn"] for r in rows} == {"small"}
+  for row in rows:
+    if row.cell["bits"] == "float":
+      assert row.metrics["accuracy_change"] == row.metrics["qmse"] == 0
+      assert row.metrics["kl"] == pytest.approx(0, abs=1e-12)
+      base = row
+    else:
+      change = row.metrics["accuracy"] - base.metrics["accuracy"]
+      assert row.metrics["accuracy_change"] == pytest.approx(change)
+      assert row.metrics["qmse"] > 0
+  by_bits = {r.cell["bits"]: r.metrics["qmse"] for r in rows[:3]}
+  assert by_bits["w2a2"] > by_bits["w8a8"]
+
+  def evaluate(*arguments):
+    raise AssertionError("a row was made again")
+
+  monkeypatch.setattr(ghn_eval, "evaluate", evaluate)
+  assert list(ghn_eval.run(made)) == rows
+  found, complaints = record.read(f"{made.output_dir}/records.jsonl")
+  assert found == rows and not complaints
+
+
+def test_the_float_row_is_that_of_forward(made):
+  images = Images.load(made)
+  ghn = ghn_eval.load(made)
+  network = networks()[0]
+  (row,) = ghn_eval.evaluate(
+    made, ghn, network, {"float": {"network": 0}}, images
+  )
+  spec = genotype.build(network.config)
+  params = ghn.predict(spec)
+  logits = np.concatenate([forward(spec, params, x) for x in images.batches])
+  expected = 100 * np.mean(logits.argmax(1) == images.labels)
+  assert row.metrics["accuracy"] == pytest.approx(expected)
+  kernels = [k for k in params if k.endswith("kernel")]
+  assert [name for name, *_ in row.metrics["layers"]] == kernels
+  name, lowest, *_, highest = row.metrics["layers"][0]
+  assert lowest == pytest.approx(float(tf.reduce_min(params[name])), abs=1e-5)
+  assert highest == pytest.approx(float(tf.reduce_max(params[name])), abs=1e-5)
+
+
+def test_top_accuracy_by_hand():
+  logits = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
+  labels = np.array([1, 0, 2])
+  assert top_accuracy(logits, labels, 1) == 0
+  assert top_accuracy(logits, labels, 2) == pytest.approx(100 / 3)
+  assert top_accuracy(logits, labels, 3) == 100
+
+
+def test_bad_settings_are_named(made):
+  with pytest.raises(QinitError, match="begins with float"):
+    dataclasses.replace(made, bits=("w8a8",))
+  with pytest.raises(QinitError, match="unknown split 'wider'"):
+    dataclasses.replace(made, splits=("wider",))
