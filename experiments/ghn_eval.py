@@ -24,7 +24,10 @@ _SPLITS = flags.DEFINE_string(
   "splits", "test,deep,wide,bn_free", "Comma list of splits."
 )
 _BITS = flags.DEFINE_string(
-  "bits", "float,w8a8,w4a8,w4a4,w2a2", "Comma list of widths, float first."
+  "bits",
+  "float,w8a8,w4a8,w4a4,w2a2",
+  "Comma list of widths, float first;"
+  " mixed draws one of them (not w2a2) for each chain of layers.",
 )
 _NETWORKS = flags.DEFINE_integer(
   "networks", 60, "Networks of each split, 0 for all.", lower_bound=0

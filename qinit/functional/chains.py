@@ -108,7 +108,10 @@ def _run(chain, own, inputs, training, seed):
   ]
   run = _traced(
     tuple(relaxed(n.op) for n in chain.nodes),
-    tuple(tuple((r, len(w.shape)) for r, w in own.items()) for own in weights),
+    tuple(
+      tuple((r, len(w.shape), w.dtype) for r, w in own.items())
+      for own in weights
+    ),
     len(inputs[0].shape),
     inputs[0].dtype,
     training,
@@ -131,7 +134,7 @@ def _traced(row, roles, rank, dtype, training, at_input):
 
   drops = sum(isinstance(op, ops.Dropout) for op in row) if training else 0
   weights = [
-    {role: signature(role, n, op, dtype) for role, n in own}
+    {role: signature(role, n, op, kind) for role, n, kind in own}
     for op, own in zip(row, roles, strict=True)
   ]
   seeds = [tf.TensorSpec([2], tf.int32)] * drops

@@ -79,13 +79,13 @@ def predicted_weights(layers: list[list], title: str) -> Figure:
   for lo, hi, color, label in (*bands, (2, 4, style.BLUE, "quartiles")):
     ax.vlines(x, values[:, lo], values[:, hi], color, linewidth=4, label=label)
   ax.plot(x, values[:, 3], "o", color=style.BLACK, markersize=2, label="median")
-  ax.set_yscale("symlog", linthresh=0.05)
+  ax.set_yscale("symlog", linthresh=0.1)
   ax.set_xticks(x, [row[0].rsplit("/", 1)[0] for row in layers])
   ax.tick_params(axis="x", rotation=90, labelsize=4.5 if len(x) > 40 else 7)
   ax.set_ylabel("Predicted weights")
-  ax.set_title(title)
+  ax.set_title(title, loc="left")
   ax.margins(x=0.01)
-  ax.legend(ncols=4, loc="upper right")
+  ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
   return figure
 
 

@@ -130,7 +130,9 @@ def by_cell(records: Iterable[Record]) -> dict[tuple, dict[int, dict]]:
 
 def width_name(bits: str) -> str:
   """ "w4a8" as the paper has it, W4/A8."""
-  return "Float32" if bits == "float" else bits.upper().replace("A", "/A")
+  if not bits.startswith("w"):
+    return {"float": "Float32"}.get(bits, bits.capitalize())
+  return bits.upper().replace("A", "/A")
 
 
 def standard_error(values: list[float]) -> float:

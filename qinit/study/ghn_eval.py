@@ -19,6 +19,7 @@ from qinit.data import cifar10
 from qinit.data.normalise import normalise
 from qinit.errors import QinitError, one_of
 from qinit.ghn.hypernet import HyperNet
+from qinit.quant.mixed import Mixed
 from qinit.quant.scheme import parse_bits
 from qinit.quant.simulation import Simulation
 from qinit.quant.weight_range import WEIGHT_CLIPS
@@ -30,6 +31,7 @@ KIND = "ghn_eval"
 SPLITS = ("test", "deep", "wide", "bn_free")
 _BATCH = 64  # Section 4.2; BatchNorm's statistics are those of so many images
 _TOP = 5
+_MIXED = "mixed"
 # Of a network's predicted kernels: percentiles kept for the distributions.
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 _DRAWN = 2  # networks per split whose distributions are kept
@@ -44,7 +46,8 @@ class GhnEval:
     label: what the rows call it; the name of its run folder by default.
     splits: of SPLITS.
     bits: "float", "w8a8", ... The first is always float: what quantisation
-      changes is counted from there.
+      changes is counted from there. "mixed" draws one of the others but
+      "w2a2" for each chain of layers.
     networks: of each split, the first so many; 0 for all.
     images: test images, in the order of the file; 0 for all.
     weight_clip: a row of WEIGHT_CLIPS.
@@ -87,18 +90,20 @@ class GhnEval:
     kept = ("weight_clip", "sampled", "virtual_edge")
     return {key: getattr(self, key) for key in kept}
 
-  def ways(self) -> dict[str, Simulation | None]:
+  def ways(self) -> dict[str, Simulation | Mixed | None]:
     """The quantisations by the name of their width."""
-    schemes = parse_bits(",".join(self.bits))
-    return {
-      bits: scheme
-      and Simulation(
-        scheme.weight_bits,
-        scheme.activation_bits,
-        weight_clip=self.weight_clip,
-      )
-      for bits, scheme in zip(self.bits, schemes, strict=True)
-    }
+    ways = {bits: self._way(bits) for bits in self.bits if bits != _MIXED}
+    if _MIXED in self.bits:
+      drawn = [w for bits, w in ways.items() if bits not in ("float", "w2a2")]
+      if not drawn:
+        raise QinitError("mixed needs widths to draw from in --bits")
+      ways[_MIXED] = Mixed(tuple(drawn), seed=0)
+    return ways
+
+  def _way(self, bits):
+    (scheme,) = parse_bits(bits)
+    widths = scheme and (scheme.weight_bits, scheme.activation_bits)
+    return scheme and Simulation(*widths, weight_clip=self.weight_clip)
 
 
 def run(settings: GhnEval) -> Iterator[Record]:
@@ -182,7 +187,8 @@ def evaluate(
   ways, params, reference = settings.ways(), None, None
   for bits, cell in cells.items():
     if params is None or ghn.config.widths:
-      params = ghn.predict(spec, widths_of(ways[bits]))
+      graph = ghn.view(spec)
+      params = ghn.predict(spec, widths_of(ways[bits], spec, graph))
     logits = np.concatenate(
       [logits_of(spec, params, x, ways[bits]).numpy() for x in images.batches]
     )

@@ -17,6 +17,9 @@ from qinit.archs.collection import Network
 from qinit.data.normalise import RANGE
 from qinit.functional import chains
 from qinit.ghn.hypernet import HyperNet
+from qinit.graph.spec import NetSpec
+from qinit.graph.view import GhnGraph
+from qinit.quant.mixed import Mixed
 from qinit.quant.simulation import Simulated, Simulation
 
 
@@ -26,12 +29,12 @@ class Task:
 
   Attributes:
     network: as it is stored.
-    how: its quantisation; None for float.
+    how: its quantisation; None for float, `Mixed` for widths by layer.
     seed: two integers for its dropout and noise.
   """
 
   network: Network
-  how: Simulation | None
+  how: Simulation | Mixed | None
   seed: np.ndarray
 
 
@@ -66,7 +69,10 @@ def step(
   share = share or len(tasks)
   specs = [genotype.build(task.network.config) for task in tasks]
   graphs = [ghn.view(spec) for spec in specs]
-  widths = [widths_of(task.how) for task in tasks]
+  widths = [
+    widths_of(task.how, spec, graph)
+    for task, spec, graph in zip(tasks, specs, graphs, strict=True)
+  ]
   images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
   variables = list(ghn.weights.values())
   with tf.GradientTape() as tape:
@@ -87,21 +93,35 @@ def step(
   return Outcome(loss, accuracy, gradients)
 
 
-def widths_of(how: Simulation | None) -> tuple[int, int]:
-  """Bits of weights and activations; (0, 0) for float."""
-  return (how.weight_bits, how.activation_bits) if how else (0, 0)
+def widths_of(how: Simulation | Mixed | None, spec: NetSpec, graph: GhnGraph):
+  """Bits of weights and activations, of all nodes or of each [nodes, 2];
+  0 for float and for the input."""
+  if not isinstance(how, Mixed):
+    return _bits(how)
+  by_node = how.by_node(Simulated(spec, RANGE), spec)
+  return np.array([_bits(by_node.get(name)) for name in graph.names], np.int32)
 
 
 def logits_of(spec, params, images, how, training=False, seed=None, dtype=None):
   """Logits of a predicted network, float or quantised by `how`."""
   if how is not None:
     network = Simulated(spec, RANGE)
+    how = how.of(network) if isinstance(how, Mixed) else how
     return network.forward(params, images, how, training, seed)
   if dtype not in (None, tf.float32):
-    params = {key: tf.cast(w, dtype) for key, w in params.items()}
+    params = {key: _cast(key, w, dtype) for key, w in params.items()}
     images = tf.cast(images, dtype)
   logits = chains.forward(spec, params, images, training, seed)
   return tf.cast(logits, tf.float32)
+
+
+def _bits(how):
+  return (how.weight_bits, how.activation_bits) if how else (0, 0)
+
+
+def _cast(key, w, dtype):
+  """BatchNorm keeps its parameters and statistics in float32."""
+  return w if key.endswith(("gamma", "beta")) else tf.cast(w, dtype)
 
 
 def _network(spec, params, task, images, labels, norm_penalty, dtype):

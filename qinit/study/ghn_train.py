@@ -17,6 +17,7 @@ from qinit.data import cifar10
 from qinit.errors import QinitError, RunError, one_of
 from qinit.ghn.hypernet import GHN_2, HyperNet
 from qinit.ghn.optimizer import Adam
+from qinit.quant.mixed import Mixed
 from qinit.quant.quantizers import QUANTIZERS
 from qinit.quant.scheme import parse_bits
 from qinit.quant.simulation import Simulation
@@ -41,6 +42,8 @@ class GhnTrain:
   Attributes:
     bits: "float", "w4a4", ...; several make a hypernetwork for all of them,
       which sees the width of each network that it parameterises.
+    per_layer: mixed precision: each chain of layers draws its own of `bits`,
+      anew for every network.
     quantizer: a row of QUANTIZERS.
     weight_clip: a row of WEIGHT_CLIPS.
     init_ghn: what training starts from, None for random weights. Only its
@@ -57,6 +60,7 @@ class GhnTrain:
   """
 
   bits: tuple[str, ...] = ("float",)
+  per_layer: bool = False
   quantizer: str = "simquant"
   weight_clip: str = "absolute"
   init_ghn: str | None = None
@@ -83,6 +87,8 @@ class GhnTrain:
     one_of("weight clip", self.weight_clip, WEIGHT_CLIPS)
     one_of("split", self.split, ghn_data.TRAINING_SPLITS)
     parse_bits(",".join(self.bits))
+    if self.per_layer and (len(self.bits) < 2 or "float" in self.bits):
+      raise QinitError("--per_layer needs several --bits, float not among them")
     if self.steps and self.minutes:
       raise QinitError("give either --steps or --minutes, not both")
 
@@ -231,11 +237,10 @@ class Trainer:
   def tasks(self, step: int) -> list[Task]:
     """The networks of a step, each at a width of its own where several are
     trained."""
-    count = len(self._ways)
     return [
       Task(
         network,
-        self._ways[(step * self.settings.meta_batch + i) % count],
+        self._way(step * self.settings.meta_batch + i),
         self.data.seeds(step, i),
       )
       for i, network in enumerate(self.data.graphs(step))
@@ -278,6 +283,12 @@ class Trainer:
         step = min(-(-total * (i + 1) // _POINTS), int(self.step))
         found.append((step, loss / count, accuracy / count))
     return found
+
+  def _way(self, number):
+    """The quantisation of the network of this number."""
+    if self.settings.per_layer:
+      return Mixed(tuple(self._ways), number)
+    return self._ways[number % len(self._ways)]
 
   def _known_steps(self):
     settings = self.settings

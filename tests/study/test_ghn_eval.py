@@ -32,7 +32,7 @@ def made(tmp_path, monkeypatch):
   return GhnEval(
     str(tmp_path / "small" / "ghn"),
     splits=("test",),
-    bits=("float", "w8a8", "w2a2"),
+    bits=("float", "w8a8", "w2a2", "mixed"),
     images=32,
     output_dir=str(tmp_path / "run"),
   )
@@ -53,8 +53,10 @@ def test_rows_hold_what_they_say_and_are_not_made_twice(made, monkeypatch):
       change = row.metrics["accuracy"] - base.metrics["accuracy"]
       assert row.metrics["accuracy_change"] == pytest.approx(change)
       assert row.metrics["qmse"] > 0
-  by_bits = {r.cell["bits"]: r.metrics["qmse"] for r in rows[:3]}
+  by_bits = {r.cell["bits"]: r.metrics["qmse"] for r in rows[:4]}
   assert by_bits["w2a2"] > by_bits["w8a8"]
+  # All that "mixed" can draw from here is w8a8.
+  assert by_bits["mixed"] == by_bits["w8a8"]
 
   def evaluate(*arguments):
     raise AssertionError("a row was made again")

@@ -214,6 +214,21 @@ def test_several_widths_make_one_hypernetwork_that_sees_them(base, tmp_path):
   np.testing.assert_array_equal(again.embed(graphs, [(0, 0), (4, 4)]), other)
 
 
+def test_mixed_precision_gives_each_layer_a_width_it_sees(base, tmp_path):
+  bits = ("w8a8", "w4a4")
+  made = trainer(settings(base, tmp_path, bits=bits, per_layer=True, steps=1))
+  spec, graph = _spec(), made.ghn.view(_spec())
+  first, second = (task.how for task in made.tasks(0))
+  seen = ghn_step.widths_of(first, spec, graph)
+  assert seen.shape == (len(graph), 2)
+  assert {tuple(row) for row in seen[1:].tolist()} == {(8, 8), (4, 4)}
+  assert seen[0].tolist() == [0, 0]  # the input
+  assert (seen != ghn_step.widths_of(second, spec, graph)).any()
+  np.testing.assert_array_equal(seen, ghn_step.widths_of(first, spec, graph))
+  made.run(lambda p: None)
+  assert int(made.skipped) == 0
+
+
 def test_the_norm_penalty_shrinks_what_is_predicted(base, tmp_path):
   norms = []
   for penalty in (0.0, 1.0):
