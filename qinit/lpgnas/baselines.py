@@ -7,21 +7,23 @@ import tensorflow as tf
 import tf_keras
 
 from qinit.lpgnas import cost
-from qinit.lpgnas.formats import parse, quantise
+from qinit.lpgnas.formats import parse
 from qinit.lpgnas.network import Inputs, forward, plans
+from qinit.lpgnas.quantise import quantise
 from qinit.lpgnas.search import SearchConfig
 from qinit.lpgnas.space import (
   Architecture,
   Block,
   Precision,
   Space,
+  format_of,
   param_shapes,
   tensor_of,
   tensors,
   uniform,
 )
 from qinit.lpgnas.supernet import initial_params, l2
-from qinit.lpgnas.taps import Quantise, format_of
+from qinit.lpgnas.taps import Quantise
 from qinit.lpgnas.training import (
   TrainConfig,
   Trainer,

@@ -16,9 +16,12 @@ import numpy as np
 from qinit.errors import CheckpointError
 from qinit.files import write_bytes
 from qinit.lpgnas.formats import Format
-from qinit.lpgnas.network import Inputs, forward, plans
-from qinit.lpgnas.space import Architecture, Precision, param_shapes
-from qinit.lpgnas.taps import Record, format_of
+from qinit.lpgnas.space import (
+  Architecture,
+  Precision,
+  format_of,
+  param_shapes,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,27 +42,6 @@ class IntegerModel:
 
   def format_of(self, name: str) -> Format:
     return format_of(self.precision, name)
-
-
-def convert(graph, arch: Architecture, precision: Precision, params: dict):
-  """The integer model of trained parameters. Exponents of activations in
-  `scaled` formats are those of an inference on `graph`."""
-  tap = Record(precision)
-  params = {name: np.asarray(value) for name, value in params.items()}
-  forward(params, Inputs.of(graph), *plans(arch), tap)
-  names = param_shapes(arch, graph.num_features, graph.num_classes)
-  # A tensor of zeros alone has no exponent.
-  fractions = {
-    name: f if tap.codes[name].any() else 0 for name, f in tap.fractions.items()
-  }
-  return IntegerModel(
-    arch,
-    precision,
-    graph.num_features,
-    graph.num_classes,
-    {name: tap.codes[name] for name in names},
-    fractions,
-  )
 
 
 def write(path: str | os.PathLike, model: IntegerModel) -> None:

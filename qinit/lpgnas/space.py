@@ -10,6 +10,7 @@ the router's choice, as in PDNAS.
 import dataclasses
 
 from qinit.errors import QinitError, one_of
+from qinit.lpgnas.formats import Format, parse
 
 ATTENTIONS = (
   "const",
@@ -35,6 +36,8 @@ HEADS = (1, 2, 4, 8)
 HIDDEN = (16, 32, 64, 128, 256)
 # Scores before the softmax, and what goes into their tanh or leaky ReLU.
 SCORE = "fix8.8"
+# Biases have 32 bits, 16 of them behind the point.
+BIAS = Format("fix", 32, 16)
 # Attentions whose coefficients come from parameters; const's are all 1.
 LEARNED = ATTENTIONS[2:]
 
@@ -170,6 +173,14 @@ def tensor_of(param: str) -> str | None:
   if name == "bias":
     return None
   return f"{part}/{'weight' if name.startswith('weight') else 'vectors'}"
+
+
+def format_of(precision: Precision, name: str) -> Format:
+  """The format of a tensor as `network.forward` names it."""
+  if name.endswith("/score"):
+    return parse(SCORE)
+  tensor = name if name in precision else tensor_of(name)
+  return parse(precision[tensor]) if tensor else BIAS
 
 
 def tensors(blocks: int) -> dict[str, str]:

@@ -2,26 +2,9 @@
 
 import tensorflow as tf
 
-from qinit.lpgnas.formats import (
-  Format,
-  exp2,
-  parse,
-  quantise,
-  quantise_one_of,
-  split,
-)
-from qinit.lpgnas.space import SCORE, Precision, tensor_of
-
-# Biases have 32 bits, 16 of them behind the point.
-BIAS = Format("fix", 32, 16)
-
-
-def format_of(precision: Precision, name: str) -> Format:
-  """The format of a tensor as `network.forward` names it."""
-  if name.endswith("/score"):
-    return parse(SCORE)
-  tensor = name if name in precision else tensor_of(name)
-  return parse(precision[tensor]) if tensor else BIAS
+from qinit.lpgnas.formats import parse
+from qinit.lpgnas.quantise import exp2, quantise, quantise_one_of, split
+from qinit.lpgnas.space import Precision, format_of, tensor_of
 
 
 class Quantise:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qinit import files, record
 from qinit.errors import RunError
+from qinit.report.sources import SMALL_DATA
 
 
 def publish(run: str | os.PathLike, results: str | os.PathLike) -> list[str]:
@@ -24,8 +25,9 @@ def publish(run: str | os.PathLike, results: str | os.PathLike) -> list[str]:
   if not rows:
     raise RunError(f"{run} has no rows to publish")
   settings = record.read_identity(run / "config.json")
-  if settings.get("dataset") == "digits":
-    raise RunError("rows from digits are for quick looks, not for publishing")
+  if settings.get("dataset") in SMALL_DATA:
+    name = settings["dataset"]
+    raise RunError(f"rows from {name} are for quick looks, not for publishing")
   folder = Path(results) / rows[0].kind
   (folder / "layerwise").mkdir(parents=True, exist_ok=True)
   text = "".join(f"{row.to_json()}\n" for row in rows)

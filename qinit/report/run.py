@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qinit.errors import RunError
 from qinit.files import write_text
-from qinit.report import figures, grid, sources, style, tables
+from qinit.report import figures, gnn_rows, grid, lpgnas, sources, style, tables
 from qinit.report.document import (
   Block,
   Figure,
@@ -50,8 +50,13 @@ def rebuild(folder: str | os.PathLike) -> list[str]:
 
 
 def write_results_csv(folder: str | os.PathLike, records) -> None:
-  """Writes `results.csv`: the paper's six columns, then ours."""
-  table = tables.study_table(records)
+  """Writes `results.csv`: for the initialisation study the paper's six
+  columns, then ours."""
+  records = tuple(records)
+  if all(record.kind == "lpgnas" for record in records):
+    table = lpgnas.table(gnn_rows.groups(records))
+  else:
+    table = tables.study_table(records)
   write_text(Path(folder) / "results.csv", to_csv(table))
 
 

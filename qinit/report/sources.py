@@ -13,7 +13,7 @@ from qinit.stats.distribution import Distributions, read_distributions
 from qinit.stats.layerwise import read_csv
 
 _CELL = re.compile(r"(\w+?)__(\w+?)__s(\d+)")
-_SMALL_DATA = ("digits", "karate")
+SMALL_DATA = ("digits", "karate")
 
 Cell = tuple[str, str, int]
 
@@ -82,7 +82,7 @@ def from_results(folder: Path) -> Study:
   small = {
     digest
     for digest, identity in settings.items()
-    if identity.get("dataset") in _SMALL_DATA
+    if identity.get("dataset") in SMALL_DATA
   }
   if left_out := sum(r.config in small for r in records):
     complaints.append(f"rows of a small data set left out: {left_out}")

@@ -24,6 +24,7 @@ from qinit.lpgnas.baselines import (
   uniform_precision,
   w4a8_space,
 )
+from qinit.lpgnas.convert import convert
 from qinit.lpgnas.degree_quant import DegreeQuant
 from qinit.lpgnas.interpreter import Interpreter
 from qinit.lpgnas.resume import Progress
@@ -282,7 +283,7 @@ def _sizes(arch: Architecture, precision, graph):
 
 def _as_integers(path, graph, arch, precision, trained, trainer):
   """Exports the network, reads it back and runs it."""
-  model = integer_file.convert(graph, arch, precision, trained.params)
+  model = convert(graph, arch, precision, trained.params)
   path.parent.mkdir(parents=True, exist_ok=True)
   integer_file.write(path, model)
   found = Interpreter(integer_file.read(path), graph).predictions()

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qinit.errors import QuantError
-from qinit.lpgnas.formats import (
+from qinit.lpgnas.formats import parse
+from qinit.lpgnas.quantise import (
   exponent_above,
-  parse,
   quantise,
   quantise_one_of,
   split,

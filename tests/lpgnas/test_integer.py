@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from qinit.errors import CheckpointError
 from qinit.lpgnas import cost, integer, integer_file
+from qinit.lpgnas.convert import convert
 from qinit.lpgnas.formats import parse
 from qinit.lpgnas.interpreter import Interpreter
 from qinit.lpgnas.network import Inputs, forward, plans
 from qinit.lpgnas.space import (
   AGGREGATIONS,
   ATTENTIONS,
+  BIAS,
   Architecture,
   Block,
   Space,
@@ -22,7 +24,7 @@ from qinit.lpgnas.space import (
   uniform,
 )
 from qinit.lpgnas.supernet import initial_params
-from qinit.lpgnas.taps import BIAS, Quantise
+from qinit.lpgnas.taps import Quantise
 from tests.lpgnas.conftest import make_graph
 
 
@@ -124,7 +126,7 @@ def test_integers_predict_what_the_simulation_predicts(
   params["output/bias"] -= simulation().mean(0)
   simulated = simulation()
   path = tmp_path / "model.npz"
-  model = integer_file.convert(graph, arch, precision, params)
+  model = convert(graph, arch, precision, params)
   integer_file.write(path, model)
   interpreter = Interpreter(integer_file.read(path), graph)
   logits, _ = interpreter.logits()
@@ -155,7 +157,7 @@ def test_without_exponentials_the_simulation_is_exact(
   params = network(attention, aggregation, 0)[2]
   tap = Quantise(precision)
   simulated = forward(params, Inputs.of(graph), *plans(arch), tap)
-  model = integer_file.convert(graph, arch, precision, params)
+  model = convert(graph, arch, precision, params)
   logits, fraction = Interpreter(model, graph).logits()
   np.testing.assert_array_equal(
     np.ldexp(logits.astype(np.float32), -fraction), simulated
@@ -165,7 +167,7 @@ def test_without_exponentials_the_simulation_is_exact(
 def test_what_is_read_is_what_was_written(random_graph, tmp_path):
   arch, precision, params = network("gat", "sum", 0)
   graph = make_graph(30, 40, 5)
-  model = integer_file.convert(graph, arch, precision, params)
+  model = convert(graph, arch, precision, params)
   integer_file.write(tmp_path / "m.npz", model)
   found = integer_file.read(tmp_path / "m.npz")
   for field in dataclasses.fields(model):
@@ -179,9 +181,7 @@ def test_what_is_read_is_what_was_written(random_graph, tmp_path):
 def test_damaged_files_are_named(damage, tmp_path):
   path = tmp_path / "m.npz"
   graph = make_graph(30, 40, 5)
-  integer_file.write(
-    path, integer_file.convert(graph, *network("gcn", "sum", 0))
-  )
+  integer_file.write(path, convert(graph, *network("gcn", "sum", 0)))
   if damage == "cut":
     path.write_bytes(path.read_bytes()[:200])
   elif damage == "text":

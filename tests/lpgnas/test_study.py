@@ -10,8 +10,10 @@ import pytest
 
 from qinit import record
 from qinit.errors import QinitError, RunError
+from qinit.report import run as report
 from qinit.report.gnn_rows import groups
 from qinit.report.lpgnas import best_float, section, table, widths
+from qinit.report.publish import publish
 from qinit.study import lpgnas
 from qinit.study.lpgnas import LpgnasStudy, Watcher
 
@@ -61,6 +63,20 @@ def test_a_second_run_makes_nothing_again(finished):
   assert counter.reports == 0
   kept, complaints = record.read(f"{study.output_dir}/records.jsonl")
   assert (kept, complaints) == (rows, [])
+
+
+def test_the_table_of_a_run_and_no_publishing_of_karate(finished, tmp_path):
+  study, _ = finished
+  assert report.rebuild(study.output_dir) == []
+  lines = Path(study.output_dir, "results.csv").read_text().splitlines()
+  assert lines[0].startswith("Method,Beta,Seeds,Test (%)")
+  assert [line.split(",")[0] for line in lines[1:]] == [
+    "float_gcn",
+    "degree_quant4_gcn",
+    "w4a8_scaled_gcn",
+  ]
+  with pytest.raises(RunError, match="karate are for quick looks"):
+    publish(study.output_dir, tmp_path)
 
 
 def test_other_settings_are_refused(finished):
