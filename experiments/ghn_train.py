@@ -56,6 +56,11 @@ _EDGE = flags.DEFINE_integer(
 _PENALTY = flags.DEFINE_float(
   "norm_penalty", 0.0, "Times the sum of the predicted kernels' norms."
 )
+_DAMPING = flags.DEFINE_float(
+  "damping",
+  0.0,
+  "Times the squared rounding errors of the predicted kernels.",
+)
 _MIXED = flags.DEFINE_bool(
   "mixed_precision", False, "bfloat16 for the networks, where they are float."
 )
@@ -108,6 +113,7 @@ def _settings():
     weight_decay=_DECAY.value,
     virtual_edge=_EDGE.value,
     norm_penalty=_PENALTY.value,
+    damping=_DAMPING.value,
     mixed_precision=_MIXED.value,
     seed=_SEED.value,
     networks=_NETWORKS.value,

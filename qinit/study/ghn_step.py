@@ -7,6 +7,7 @@ gradient of the hypernetwork.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,8 +20,11 @@ from qinit.functional import chains
 from qinit.ghn.hypernet import HyperNet
 from qinit.graph.spec import NetSpec
 from qinit.graph.view import GhnGraph
+from qinit.quant import oscillation
 from qinit.quant.mixed import Mixed
+from qinit.quant.quantizers import simulate
 from qinit.quant.simulation import Simulated, Simulation
+from qinit.quant.weight_range import WEIGHT_CLIPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +52,38 @@ class Outcome:
   gradients: list[tf.Tensor]
 
 
+@dataclasses.dataclass(frozen=True)
+class Penalties:
+  """Factors of what is added to a network's loss to keep training stable.
+
+  Attributes:
+    norm: of sum |W|_F over the predicted kernels (Knyazev et al., 2023).
+    damping: of `oscillation.damping` of the predicted kernels at the width of
+      the network's weights (Nagel et al., 2022); nothing for float networks.
+  """
+
+  norm: float = 0.0
+  damping: float = 0.0
+
+  def of(self, params: dict, how: Simulation | Mixed | None):
+    """Their sum for predicted parameters."""
+    kernels = [w for key, w in params.items() if key.endswith("kernel")]
+    total = tf.constant(0.0)
+    if self.norm:
+      total += self.norm * tf.add_n([tf.norm(w) for w in kernels])
+    if self.damping and isinstance(how, Simulation):
+      bits = how.weight_bits
+      total += self.damping * tf.add_n([_damping(w, bits) for w in kernels])
+    return total
+
+
 def step(
   ghn: HyperNet,
   tasks: Sequence[Task],
   images,
   labels,
   share: int = 0,
-  norm_penalty: float = 0.0,
+  penalties: Penalties = Penalties(),
   dtype=tf.float32,
 ) -> Outcome:
   """The outcome of a meta-batch on images [B, H, W, C] and labels [B].
@@ -62,8 +91,7 @@ def step(
   Args:
     share: networks by which losses and gradients are divided; their number by
       default, the whole meta-batch's where several workers share it.
-    norm_penalty: times sum |W|_F of the predicted kernels is added to the
-      loss that is differentiated (Knyazev et al., 2023).
+    penalties: added to the loss that is differentiated.
     dtype: of the float networks; the hypernetwork is always in float32.
   """
   share = share or len(tasks)
@@ -81,7 +109,7 @@ def step(
     targets = [w for params in predicted for w in params.values()]
   loss, accuracy, upstream = 0.0, 0.0, []
   for spec, params, task in zip(specs, predicted, tasks, strict=True):
-    found = _network(spec, params, task, images, labels, norm_penalty, dtype)
+    found = _network(spec, params, task, images, labels, penalties, dtype)
     loss += float(found[0]) / share
     accuracy += 100 * float(found[1]) / share
     upstream += [g / share for g in found[2]]
@@ -124,16 +152,14 @@ def _cast(key, w, dtype):
   return w if key.endswith(("gamma", "beta")) else tf.cast(w, dtype)
 
 
-def _network(spec, params, task, images, labels, norm_penalty, dtype):
+def _network(spec, params, task, images, labels, penalties, dtype):
   """Loss, accuracy and the loss' gradients by parameter of one network."""
   params = dict(params)
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch(params)
     logits = logits_of(spec, params, images, task.how, True, task.seed, dtype)
     loss, hits = _loss(logits, labels)
-    total = loss
-    if norm_penalty:
-      total = loss + norm_penalty * _norms(params)
+    total = loss + penalties.of(params, task.how)
   gradients = tape.gradient(
     total, params, unconnected_gradients=tf.UnconnectedGradients.ZERO
   )
@@ -153,6 +179,8 @@ def _loss(logits, labels):
   return tf.reduce_mean(losses), tf.reduce_mean(hits)
 
 
-def _norms(params):
-  kernels = [w for key, w in params.items() if key.endswith("kernel")]
-  return tf.add_n([tf.norm(w) for w in kernels])
+@functools.partial(tf.function, autograph=False, reduce_retracing=True)
+def _damping(kernel, bits):
+  lo, hi = WEIGHT_CLIPS["absolute"](tf.stop_gradient(kernel))
+  quantised = simulate(kernel, lo, hi, bits)
+  return oscillation.damping(kernel, quantised, lo, hi)

@@ -25,7 +25,7 @@ from qinit.quant.weight_range import WEIGHT_CLIPS
 from qinit.record import Record
 from qinit.study import ghn_data, ghn_step, ghn_workers
 from qinit.study.ghn_data import Stream
-from qinit.study.ghn_step import Task
+from qinit.study.ghn_step import Penalties, Task
 
 KIND = "ghn_train"
 _IMAGES = 50_000
@@ -52,7 +52,7 @@ class GhnTrain:
     steps: 0 for the paper's 100 epochs, or for `minutes`.
     minutes: turned into steps once, from the speed of the first.
     virtual_edge: the cut-off s_max of the shortest paths.
-    norm_penalty: see `ghn_step.step`.
+    norm_penalty, damping: see `ghn_step.Penalties`.
     networks: sampled now instead of read, if not 0.
 
   Raises:
@@ -73,6 +73,7 @@ class GhnTrain:
   weight_decay: float = 1e-5
   virtual_edge: int = 10
   norm_penalty: float = 0.0
+  damping: float = 0.0
   mixed_precision: bool = False
   seed: int = 0
   networks: int = 0
@@ -307,7 +308,7 @@ class Trainer:
       images,
       labels,
       len(tasks),
-      self.settings.norm_penalty,
+      Penalties(self.settings.norm_penalty, self.settings.damping),
       self._dtype,
     )
     outcome = self.workers.reduced(outcome)

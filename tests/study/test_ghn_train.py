@@ -14,6 +14,7 @@ from qinit.errors import QinitError, RunError
 from qinit.functional.forward import forward
 from qinit.ghn.hypernet import GhnConfig, HyperNet
 from qinit.ghn.optimizer import Adam
+from qinit.quant.simulation import Simulation
 from qinit.study import ghn_data, ghn_step, ghn_workers
 from qinit.study.ghn_data import Stream
 from qinit.study.ghn_step import Task
@@ -241,6 +242,20 @@ def test_the_norm_penalty_shrinks_what_is_predicted(base, tmp_path):
       sum(float(tf.norm(w)) for k, w in params.items() if k.endswith("kernel"))
     )
   assert norms[1] < norms[0]
+
+
+def test_damping_is_the_squared_rounding_error():
+  # At 2 bits over [-1, 2] the codes are -1, 0, 1 and 2.
+  params = {"a/kernel": tf.constant([[-1.0, 0.3, 2.0]]), "a/bias": tf.ones(1)}
+  penalties = ghn_step.Penalties(damping=10.0)
+  how = Simulation(2, 8)
+  with tf.GradientTape() as tape:
+    tape.watch(params)
+    found = penalties.of(params, how)
+  assert float(found) == pytest.approx(10 * 0.3**2)
+  gradient = tape.gradient(found, params["a/kernel"])
+  np.testing.assert_allclose(gradient, [[0, 6, 0]], atol=1e-5)
+  assert float(penalties.of(params, None)) == 0
 
 
 def test_bad_settings_are_named():
