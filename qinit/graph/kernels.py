@@ -22,13 +22,12 @@ def depthwise_conv2d(x, kernel, strides, dilation, padding):
   if dilation > 1:
     kernel = dilate_kernel(kernel, dilation)
   pad = _padding(kernel.shape[:2], strides, padding)
-  explicit = [] if isinstance(pad, str) else [n for axis in pad for n in axis]
+  if not isinstance(pad, str):
+    # Not by the op: followed by a bias, Grappler fuses the two, drops the
+    # amounts and ends the process.
+    x, pad = tf.pad(x, pad), "VALID"
   return tf.raw_ops.DepthwiseConv2dNative(
-    input=x,
-    filter=kernel,
-    strides=[1, *_square(strides), 1],
-    padding="EXPLICIT" if explicit else "SAME",
-    explicit_paddings=explicit,
+    input=x, filter=kernel, strides=[1, *_square(strides), 1], padding=pad
   )
 
 
