@@ -43,29 +43,22 @@ def _search(name) -> Iterator[Row]:
   trainer = Trainer(graph, derived.arch, TrainConfig(), tap)
   last = search.config.epochs - 1
 
-  def weights():
-    ones = tf.constant([True, True])
-    none, tau = tf.constant(0.0), tf.constant(0.5)
-    nodes = tf.constant(graph.train)
-    seed = tf.constant([0, last])
-    search._step(nodes, tau, none, ones, seed, "weights", True)
+  def step(nodes, which):
+    ones, quiet = tf.constant([True, True]), tf.constant(0.0)
+    tau, seed = tf.constant(0.5), tf.constant([0, last])
+    search._step(tf.constant(nodes), tau, quiet, ones, seed, which, True)
 
   def alone():
     trainer.step(tf.constant([0, last]), True)
 
-  for what, step in (
-    ("a step of the search's weights", weights),
-    ("an epoch of the search (weights and controllers)", _epoch(search, last)),
-  ):
+  for which, nodes in (("weights", graph.train), ("controllers", graph.val)):
+    ratio = _ratio(lambda w=which, n=nodes: step(n, w), alone)
     yield (
-      f"{what} over one of training the derived network alone, {name}, time",
-      f"{_ratio(step, alone):.2f}",
+      f"a step of the {which} over one of the derived network alone, {name},"
+      " time",
+      f"{ratio:.2f}",
       "at most 2",
     )
-
-
-def _epoch(search, epoch):
-  return lambda: search.step(epoch)
 
 
 def _ratio(ours, theirs) -> float:

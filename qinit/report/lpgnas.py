@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from qinit.lpgnas.formats import parse
-from qinit.lpgnas.space import tensors
+from qinit.lpgnas.space import Architecture, attention_params, tensors
 from qinit.record import Record
 from qinit.report import network_drawing, pareto
 from qinit.report.document import (
@@ -74,8 +74,9 @@ def widths(records: Iterable[Record]) -> Table:
   for record in records:
     network = record.metrics["network"]
     roles = tensors(len(network["arch"]["blocks"]))
-    for name, fmt in network["precision"].items():
-      counts[roles[name]][parse(fmt).bits] += 1
+    used = _used(Architecture.from_dict(network["arch"]))
+    for name in used & roles.keys():
+      counts[roles[name]][parse(network["precision"][name]).bits] += 1
   bits = sorted({b for counter in counts.values() for b in counter})
   return Table(
     ("Role", *(f"{b} bits" for b in bits), "Mean"),
@@ -88,6 +89,18 @@ def widths(records: Iterable[Record]) -> Table:
       for role, counter in sorted(counts.items())
     ),
   )
+
+
+def _used(arch: Architecture) -> set[str]:
+  """The tensors that there are: const stores no coefficients, and neither it
+  nor gcn has parameters."""
+  used = set(tensors(len(arch.blocks)))
+  for k, block in enumerate(arch.blocks, 1):
+    if not attention_params(block.attention):
+      used.remove(f"block{k}/vectors")
+    if block.attention == "const":
+      used.remove(f"block{k}/attention")
+  return used
 
 
 def _section(found: list[Group]) -> Iterator[Block]:
@@ -156,17 +169,28 @@ def _verdicts(found):
       f" grows: {', '.join(number(s / 8e3, 1) for s in sizes)} kB."
     )
   if base:
-    best = max(searched, key=lambda g: g.mean("val_accuracy"))
-    gap = base.mean("test_accuracy") - best.mean("test_accuracy")
-    share = base.mean("weight_bits") / best.mean("weight_bits")
-    held = gap <= 1 and share >= 6
-    yield (
-      f"Against the best float network on the validation nodes"
-      f" ({base.method}), the best search (beta {best.beta:g}) is"
-      f" {abs(gap):.2f} points {'below' if gap >= 0 else 'above'} it on the"
-      f" test nodes at 1/{share:.1f} of its weight bits: the goal (within 1"
-      f" point at 1/6 or less) is {'met' if held else 'missed'}."
-    )
+    yield _against(base, searched)
+
+
+def _against(base, searched):
+  """The goal: within 1 point of the float network at 1/6 of its weight bits.
+  Of the searches that are small enough the one best on the validation nodes
+  counts."""
+  limit = base.mean("weight_bits") / 6
+  small = [g for g in searched if g.mean("weight_bits") <= limit]
+  if not small:
+    return "No search ended at 1/6 of the float network's weight bits or less."
+  best = max(small, key=lambda g: g.mean("val_accuracy"))
+  gap = base.mean("test_accuracy") - best.mean("test_accuracy")
+  share = base.mean("weight_bits") / best.mean("weight_bits")
+  return (
+    f"Against the float network best on the validation nodes ({base.method}),"
+    f" the search best there at 1/6 of its weight bits or less (beta"
+    f" {best.beta:g}) is {abs(gap):.2f} points"
+    f" {'below' if gap >= 0 else 'above'} on the test nodes at 1/{share:.1f} of"
+    f" the weight bits: the goal, within 1 point, is"
+    f" {'met' if gap <= 1 else 'missed'}."
+  )
 
 
 def _beta(group):
