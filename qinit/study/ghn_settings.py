@@ -1,0 +1,94 @@
+"""The settings of a hypernetwork's training."""
+
+import dataclasses
+import math
+
+from qinit.errors import QinitError, one_of
+from qinit.quant.quantizers import QUANTIZERS
+from qinit.quant.scheme import parse_bits
+from qinit.quant.simulation import Simulation
+from qinit.quant.weight_range import WEIGHT_CLIPS
+from qinit.study.ghn_data import TRAINING_SPLITS
+
+_IMAGES = 50_000
+
+
+@dataclasses.dataclass(frozen=True)
+class GhnTrain:
+  """The settings of a training.
+
+  Attributes:
+    bits: "float", "w4a4", ...; several make a hypernetwork for all of them,
+      which sees the width of each network that it parameterises.
+    per_layer: mixed precision: each chain of layers draws its own of `bits`,
+      anew for every network.
+    quantizer: a row of QUANTIZERS.
+    weight_clip: a row of WEIGHT_CLIPS.
+    init_ghn: what training starts from, None for random weights. Only its
+      weights are taken: the optimiser is new.
+    split: of TRAINING_SPLITS.
+    steps: 0 for the paper's 100 epochs, or for `minutes`.
+    minutes: turned into steps once, from the speed of the first.
+    virtual_edge: the cut-off s_max of the shortest paths.
+    norm_penalty, damping: see `ghn_step.Penalties`.
+    networks: sampled now instead of read, if not 0.
+
+  Raises:
+    QinitError: for a name or a combination that does not exist.
+  """
+
+  bits: tuple[str, ...] = ("float",)
+  per_layer: bool = False
+  quantizer: str = "simquant"
+  weight_clip: str = "absolute"
+  init_ghn: str | None = None
+  split: str = "train"
+  steps: int = 0
+  minutes: float = 0
+  batch_size: int = 32
+  meta_batch: int = 4
+  learning_rate: float = 1e-3
+  weight_decay: float = 1e-5
+  virtual_edge: int = 10
+  norm_penalty: float = 0.0
+  damping: float = 0.0
+  mixed_precision: bool = False
+  seed: int = 0
+  networks: int = 0
+  images: int = _IMAGES
+  data_dir: str | None = None
+  networks_dir: str | None = None
+  output_dir: str = "runs/ghn_train"
+  checkpoint_minutes: float = 3.0
+
+  def __post_init__(self):
+    one_of("quantizer", self.quantizer, QUANTIZERS)
+    one_of("weight clip", self.weight_clip, WEIGHT_CLIPS)
+    one_of("split", self.split, TRAINING_SPLITS)
+    parse_bits(",".join(self.bits))
+    if self.per_layer and (len(self.bits) < 2 or "float" in self.bits):
+      raise QinitError("--per_layer needs several --bits, float not among them")
+    if self.steps and self.minutes:
+      raise QinitError("give either --steps or --minutes, not both")
+
+  def identity(self) -> dict:
+    """The settings that make two runs the same."""
+    places = ("data_dir", "networks_dir", "output_dir", "checkpoint_minutes")
+    settings = dataclasses.asdict(self)
+    return {key: settings[key] for key in settings if key not in places}
+
+  def ways(self) -> list[Simulation | None]:
+    """The quantisation of each of the widths."""
+    return [
+      scheme
+      and Simulation(
+        scheme.weight_bits,
+        scheme.activation_bits,
+        self.quantizer,
+        self.weight_clip,
+      )
+      for scheme in parse_bits(",".join(self.bits))
+    ]
+
+  def epochs_in_steps(self, epochs: float) -> int:
+    return math.ceil(epochs * self.images / self.batch_size)
