@@ -49,7 +49,7 @@ def test_a_float_tensor_is_refused_by_name():
   model.tensor(INPUT, (1, 4), 0.1, 3)
   model.tensor("oops", (1, 4), 0.1, 3)
   model.graph.tensors[-1].type = schema.TensorType.FLOAT32
-  with pytest.raises(ExportError, match="'oops' is neither UINT8 nor INT32"):
+  with pytest.raises(ExportError, match="tensor 'oops' is not of integers"):
     flatbuffer.require_integers(model.pack([INPUT], ["oops"]))
 
 
