@@ -227,7 +227,7 @@ def _read(name, stored):
 
 
 def _draw(folder, surveys, samples):
-  from qinit.record import write_text
+  from qinit.files import write_text
   from qinit.report import architecture_figures, style
 
   folder.mkdir(parents=True, exist_ok=True)
