@@ -1,13 +1,14 @@
 # make demo       the quick study, from nothing
 # make test       lint and the test suite
 # make test-long  the long samplings
+# make test-full  the data sets at their published size
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
   2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-long format clean
+.PHONY: demo test test-long test-full format clean
 demo: .venv/ready
 	$(RUN) -m experiments.init_study --preset=quick --init=he_uniform \
 	  --output_dir=runs/demo
@@ -16,10 +17,13 @@ demo: .venv/ready
 test: .venv/dev-ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	$(RUN) -m pytest -m 'not long'
+	$(RUN) -m pytest -m 'not long and not full'
 
 test-long: .venv/dev-ready
 	$(RUN) -m pytest -m long
+
+test-full: .venv/dev-ready
+	$(RUN) -m pytest -m full
 
 format: .venv/dev-ready
 	.venv/bin/ruff check --fix .

@@ -86,7 +86,7 @@ def test_twenty_networks_run(stream):
     check(spec, seed)
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.parametrize("stream", PAPER)
 def test_two_hundred_networks_run(stream):
   for seed, spec in enumerate(narrow(stream, 200, among=200)):

@@ -101,7 +101,7 @@ def test_digests_are_pinned(networks):
   assert found == DIGESTS
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_digests_of_the_whole_data_sets_are_the_published_ones():
   published = json.loads((RESULTS / "statistics.json").read_text())
   for collection in (convnets_250k(), bn_free_50k()):

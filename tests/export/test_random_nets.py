@@ -51,7 +51,7 @@ def test_random_networks(spec, widths, seed):
 
 @pytest.mark.long
 @settings(
-  max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck)
+  max_examples=300, deadline=None, suppress_health_check=list(HealthCheck)
 )
 @given(specs(), WIDTHS, SEEDS)
 def test_many_random_networks(spec, widths, seed):
