@@ -124,7 +124,7 @@ def test_impossible_settings_are_refused():
       SearchConfig(**settings)
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_an_interrupted_search_finds_the_same_network(tmp_path):
   config = SearchConfig(space=SPACE, epochs=60, seed=1)
   whole = Search(karate(), config)
@@ -145,7 +145,7 @@ def test_an_interrupted_search_finds_the_same_network(tmp_path):
     np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.parametrize(
   "settings", [dict(single_level=True), dict(controller="logits")]
 )
@@ -158,7 +158,7 @@ def test_other_modes_learn_too(settings):
   assert all(np.abs(value).max() > 0 for value in heads(search))
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_a_larger_beta_finds_a_smaller_network():
   from qinit.lpgnas import cost
 

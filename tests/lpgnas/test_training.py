@@ -62,7 +62,7 @@ def test_its_cure_is_the_default():
   assert min(gradient_norms("scaled4")) > 0
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_dead_on_citeseer_and_alive_with_the_cure(real_graph):
   graph = real_graph("citeseer", "planetoid")
   accuracies = {}
