@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qinit.archs import zoo
-from qinit.params.initializers import initial_params
+from tests.quant_nets import random_params
 
 
 @pytest.fixture
@@ -19,19 +19,6 @@ def lively():
 
   def build(arch, width=0.125, input_shape=(16, 16, 3)):
     spec = zoo.build(arch, width, input_shape=input_shape)
-    return spec, enlivened(spec)
+    return spec, random_params(spec, seed=3)
 
   return build
-
-
-def enlivened(spec, seed=3):
-  """He uniform kernels, everything else random."""
-  rng = np.random.default_rng(seed)
-  params = initial_params(spec, "he_uniform", seed)
-  for key, value in params.items():
-    role = key.rsplit("/", 1)[1]
-    if role in ("gamma", "moving_variance"):
-      value[:] = rng.uniform(0.5, 1.5, value.shape)
-    elif role in ("beta", "moving_mean", "bias"):
-      value[:] = rng.normal(0, 0.2, value.shape)
-  return params

@@ -14,7 +14,7 @@ from qinit.archs.count import count
 from qinit.archs.space import PAPER
 from qinit.functional.forward import forward
 from qinit.graph.view import view
-from tests.conftest import enlivened
+from tests.quant_nets import random_params
 
 _NARROW, _SIZE = 4, 16
 
@@ -39,7 +39,7 @@ def check(spec, seed):
     np.random.default_rng(seed).normal(size=(4, _SIZE, _SIZE, 3)), tf.float32
   )
   check_gradients(spec, x)
-  check_keras(spec, enlivened(spec, seed), x)
+  check_keras(spec, random_params(spec, seed), x)
 
 
 def check_gradients(spec, x):
@@ -47,7 +47,7 @@ def check_gradients(spec, x):
   a ReLU, but not for every draw of the parameters."""
   unreached = set(spec.trainable_specs())
   for seed in range(8):
-    unreached -= reached(spec, enlivened(spec, seed), x)
+    unreached -= reached(spec, random_params(spec, seed), x)
     if not unreached:
       return
   raise AssertionError(f"no gradient for {sorted(unreached)}")

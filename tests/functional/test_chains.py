@@ -10,7 +10,7 @@ from qinit.functional import chains, depthwise, pooling
 from qinit.functional.forward import forward
 from qinit.functional.moments import batch_moments
 from qinit.graph import ops
-from tests.conftest import enlivened
+from tests.quant_nets import random_params
 
 CELLS = Genotype(
   (
@@ -35,7 +35,7 @@ def network(**changes):
   spec = genotype.build(NetConfig(CELLS, **settings), (16, 16, 3))
   params = {
     key: tf.constant(w)
-    for key, w in enlivened(spec).items()
+    for key, w in random_params(spec, 3).items()
     if "moving" not in key
   }
   return spec, params

@@ -15,7 +15,7 @@ from qinit.graph.rewrite import (
   prune,
 )
 from qinit.graph.spec import INPUT, NetSpec, Node
-from tests.conftest import enlivened
+from tests.quant_nets import random_params
 
 
 def net(*nodes, input_shape=(6, 6, 3)):
@@ -49,7 +49,7 @@ def images(spec, count=4):
 
 def assert_folds_exactly(spec):
   """The folded network agrees with Keras' own BatchNorm."""
-  params, x = enlivened(spec), images(spec)
+  params, x = random_params(spec, 3), images(spec)
   model = keras.build(spec)
   keras.assign(model, params)
   folded, folded_params = fold_batch_norm(spec, params)
@@ -216,7 +216,7 @@ def test_a_dead_branch_does_not_become_the_output():
 def test_gradients_flow_through_folding():
   # Two ways to the same loss: through the BatchNorm and through the fold.
   spec = factorised_reduction()
-  params = {k: tf.constant(v) for k, v in enlivened(spec).items()}
+  params = {k: tf.constant(v) for k, v in random_params(spec, 3).items()}
   x = images(spec)
 
   def gradient(loss):
@@ -237,7 +237,7 @@ def test_gradients_flow_through_folding():
 
 def test_folding_leaves_the_callers_parameters_alone():
   spec = chain(ops.Conv(4, use_bias=True))
-  params = enlivened(spec)
+  params = random_params(spec, 3)
   before = {k: v.copy() for k, v in params.items()}
   fold_batch_norm(spec, params)
   assert set(params) == set(before)

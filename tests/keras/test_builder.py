@@ -7,7 +7,7 @@ from qinit.archs import zoo
 from qinit.errors import QinitError
 from qinit.graph import ops
 from qinit.graph.spec import INPUT, NetSpec, Node
-from tests.conftest import enlivened
+from tests.quant_nets import random_params
 
 EVERY_ARCH = pytest.mark.parametrize("arch", zoo.ARCHS)
 
@@ -23,7 +23,7 @@ def net():
       Node("sum", ops.Add(), ("a.conv-1", "drop")),
     ),
   )
-  return keras.build(spec), enlivened(spec)
+  return keras.build(spec), random_params(spec, 3)
 
 
 @EVERY_ARCH
