@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from qinit.errors import QuantError
 from qinit.functional.forward import Tap
 from qinit.graph import rewrite
 from qinit.graph.spec import INPUT, NetSpec
@@ -75,12 +74,8 @@ class BatchFolded:
     observer = Observer(self.placement)
     for images in batches:
       self.forward(images, lambda _: observer)
-    if not observer.histograms[INPUT].counts.any():
-      raise QuantError("calibration needs at least one image")
-    ranges = observer.ranges(clip_percentile)
-    if input_range is not None:
-      ranges[INPUT] = tuple(input_range)
-    return ranges
+      observer.wait()
+    return observer.ranges(clip_percentile, input_range)
 
   def logits(
     self, batches: Iterable, ranges: Ranges, scheme: Scheme

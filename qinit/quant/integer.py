@@ -52,8 +52,9 @@ class IntegerNetwork:
 
   def input_codes(self, images) -> np.ndarray:
     """uint8 codes of images [B, H, W, C]."""
-    images = tf.convert_to_tensor(images, tf.float32)
-    return self._store(INPUT, self._enter(images)).numpy()
+    batches = self._batches(images)
+    codes = [self._store(INPUT, self._enter(b)).numpy() for b in batches]
+    return np.concatenate(codes)
 
   def output_codes(self, images) -> np.ndarray:
     """uint8 codes of the logits, [B, classes], for images [B, H, W, C]."""

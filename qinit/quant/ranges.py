@@ -1,6 +1,7 @@
 """Ranges of activations, observed on calibration images."""
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -64,19 +65,39 @@ class Observer:
   def __init__(self, placement: Placement):
     self.placement = placement
     self.histograms = {name: Histogram() for name in placement.points}
+    # Counting takes one core; the network goes on beside it.
+    self._counting, self._counts = ThreadPoolExecutor(1), []
 
   def __call__(self, kind, name, tensor):
     if kind != "weight" and name in self.histograms:
-      self.histograms[name].add(tensor)
+      count = self._counting.submit(self.histograms[name].add, tensor)
+      self._counts.append(count)
     return tensor
 
-  def ranges(self, clip_percentile: float) -> Ranges:
+  def wait(self) -> None:
+    """Until all is counted, and its tensors are let go; raises QuantError as
+    `Histogram.add` does."""
+    while self._counts:
+      self._counts.pop().result()
+
+  def ranges(
+    self,
+    clip_percentile: float,
+    input_range: tuple[float, float] | None = None,
+  ) -> Ranges:
     """The range of every point, 0 included: absolute for input and logits,
-    else the values between the two percentiles."""
-    return {
+    else the values between the two percentiles. `input_range` is that of the
+    data where it is fixed. Raises QuantError if nothing was observed."""
+    self.wait()
+    if not self.histograms[INPUT].counts.any():
+      raise QuantError("calibration needs at least one image")
+    ranges = {
       name: self._range(name, histogram, clip_percentile)
       for name, histogram in self.histograms.items()
     }
+    if input_range is not None:
+      ranges[INPUT] = tuple(input_range)
+    return ranges
 
   def _range(self, name, histogram, percent):
     if self.placement.absolute(name):
@@ -110,11 +131,8 @@ def calibrate(
   observer = Observer(place(spec))
   for images in batches:
     forward.forward(observer.placement.spec, params, images, observer)
-  if not observer.histograms[INPUT].counts.any():
-    raise QuantError("calibration needs at least one image")
-  ranges = observer.ranges(scheme.clip_percentile)
-  if input_range is not None:
-    ranges[INPUT] = tuple(input_range)
+    observer.wait()
+  ranges = observer.ranges(scheme.clip_percentile, input_range)
   return limits.widen(observer.placement, params, ranges, scheme)
 
 
