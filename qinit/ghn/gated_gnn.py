@@ -21,9 +21,9 @@ import tensorflow as tf
 # The operation is registered with TensorFlow but missing from tf.raw_ops.
 from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_dynamic_update_slice
 
+from qinit.graph.sweep import LANES
 from qinit.graph.view import GhnGraph
 
-LANES = 2
 _BUCKETS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 2560)
 
 
@@ -47,14 +47,10 @@ class Schedule:
 
 def schedules(graphs: list[GhnGraph]) -> tuple[Schedule, Schedule]:
   """The forward and the backward sweep over a meta-batch."""
-  forward = [_places(g.predecessors) for g in graphs]
-  backward = [_backward_places(g.predecessors) for g in graphs]
-  most = max(_steps(p) for p in forward + backward)
+  forward, backward = zip(*(g.sweeps for g in graphs), strict=True)
+  most = max(s.steps for s in forward + backward)
   bucket = next(size for size in _BUCKETS if size >= most)
-  return (
-    _schedule(forward, [g.distance.T for g in graphs], bucket),
-    _schedule(backward, [g.distance for g in graphs], bucket),
-  )
+  return _schedule(forward, bucket), _schedule(backward, bucket)
 
 
 def arguments(forward: Schedule, backward: Schedule) -> dict[str, np.ndarray]:
@@ -94,46 +90,17 @@ def node_states(weights: dict, x: tf.Tensor) -> tf.Tensor:
   return x
 
 
-def _places(predecessors):
-  """Each node's place: the first free one in a step behind its predecessors."""
-  steps, places = [], []
-  free = [0] * (len(predecessors) + 1)
-  for before in predecessors:
-    if len(before) == 1:
-      step = steps[before[0]] + 1
-    else:
-      step = 1 + max((steps[u] for u in before), default=-1)
-    while free[step] == LANES:
-      step += 1
-    places.append(step * LANES + free[step])
-    free[step] += 1
-    steps.append(step)
-  return np.array(places)
-
-
-def _backward_places(predecessors):
-  last = len(predecessors) - 1
-  after = [[] for _ in predecessors]
-  for v, before in enumerate(predecessors):
-    for u in before:
-      after[last - u].append(last - v)
-  return _places(after)[::-1]
-
-
-def _steps(places):
-  return 1 + int(places.max()) // LANES
-
-
-def _schedule(places, distances, bucket):
+def _schedule(sweeps, bucket):
   size = bucket * LANES
-  count = 1 << (len(places) - 1).bit_length()
+  count = 1 << (len(sweeps) - 1).bit_length()
   distance = np.zeros([count, size, size], np.uint8)
-  for b, (place, d) in enumerate(zip(places, distances, strict=True)):
-    distance[b][np.ix_(place, place)] = d
   steps = np.zeros([count], np.int32)
-  steps[: len(places)] = [_steps(p) for p in places]
+  for b, sweep in enumerate(sweeps):
+    rows = len(sweep.distance)
+    distance[b, :rows, :rows] = sweep.distance
+    steps[b] = sweep.steps
   steps = steps.reshape([min(count, 2), -1]).max(1)
-  place = np.concatenate([p + b * size for b, p in enumerate(places)])
+  place = np.concatenate([s.place + b * size for b, s in enumerate(sweeps)])
   node = np.zeros(count * size, np.int32)
   node[place] = np.arange(len(place))
   return Schedule(place, node, distance, steps)
@@ -186,6 +153,12 @@ def _edge_weights(distance, mlps):
   return tf.stack([near, far][:mlps])
 
 
+def _rows(edges, s):
+  """[mlps, B, LANES, P]: what the places of step `s` hear."""
+  *outer, _, places = edges.shape
+  return tf.slice(edges, [0, 0, s * LANES, 0], [*outer, LANES, places])
+
+
 def _by_step(x):
   """[..., B, steps * LANES, C] -> [steps, ..., B, LANES, C]."""
   *outer, places, width = x.shape
@@ -224,11 +197,11 @@ def sweep(x, distance, steps, cell):
 
 def _solve(x, distance, steps, cell):
   mlps, (batch, places, hid) = cell["out"].shape[0], x.shape
-  edges = _by_step(_edge_weights(distance, mlps))
+  edges = _edge_weights(distance, mlps)
   inputs, gates = _by_step(x), _by_step(_state_gates(cell, x))
 
   def step(s, h, spoken):
-    m = tf.reduce_sum(edges[s] @ spoken, 0)
+    m = tf.reduce_sum(_rows(edges, s) @ spoken, 0)
     new = _gru(cell, m, inputs[s], gates[s])
     words = _messages(cell, tf.reshape(new, [-1, hid]))
     words = tf.reshape(words, [mlps, batch, LANES, hid])
@@ -244,7 +217,7 @@ def _solve(x, distance, steps, cell):
 def _gradient(x, h, upstream, distance, steps, cell):
   mlps, hid = cell["out"].shape[0], x.shape[-1]
   edges = _edge_weights(distance, mlps)
-  heard = _by_step(tf.linalg.matrix_transpose(edges))
+  hearers = _edge_weights(tf.linalg.matrix_transpose(distance), mlps)
 
   def messages(states):
     words = _messages(cell, tf.reshape(states, [-1, hid]))
@@ -258,7 +231,7 @@ def _gradient(x, h, upstream, distance, steps, cell):
     with tf.GradientTape(persistent=True) as tape:
       tape.watch([ms, hs])
       words, new = messages(hs), _gru(cell, ms, xs, gates)
-    above += tape.gradient(words, hs, heard[s] @ dm[None])
+    above += tape.gradient(words, hs, _rows(hearers, s) @ dm[None])
     below = tape.gradient(new, ms, above)
     dm = xla_dynamic_update_slice(dm, below, [0, s * LANES, 0])
     sensitivity = xla_dynamic_update_slice(

@@ -15,6 +15,7 @@ from qinit.errors import SpecError
 from qinit.graph import ops
 from qinit.graph.ops import Shape
 from qinit.graph.spec import INPUT, NetSpec
+from qinit.graph.sweep import Sweep, sweeps
 
 # The rows of the hypernetwork's embedding, in the order of its checkpoints.
 PRIMITIVES = (
@@ -71,6 +72,11 @@ class GhnGraph:
     """[M, 3] (source, target, distance), virtual edges included."""
     source, target = np.nonzero(self.distance)
     return np.stack([source, target, self.distance[source, target]], 1)
+
+  @functools.cached_property
+  def sweeps(self) -> tuple[Sweep, Sweep]:
+    """Forward and backward, in message passing's order."""
+    return sweeps(self.predecessors, self.distance)
 
 
 def view(spec: NetSpec, virtual_edge: int = 50) -> GhnGraph:

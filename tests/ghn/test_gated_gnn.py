@@ -7,6 +7,7 @@ import tensorflow as tf
 from qinit.archs import genotype, zoo
 from qinit.ghn import gated_gnn
 from qinit.ghn.hypernet import GHN_1, GHN_2, HyperNet, initial_weights
+from qinit.graph.sweep import LANES
 from qinit.graph.view import GhnGraph, view
 
 ARCHS = ("dws_conv_bn", "basic_residual_no_bn", "mbnetv2_bn")
@@ -125,8 +126,8 @@ def test_schedules():
     first = 0
     for graph in meta_batch:
       own = slice(first, first + len(graph))
-      ahead = forward.place[own] // gated_gnn.LANES
-      behind = backward.place[own] // gated_gnn.LANES
+      ahead = forward.place[own] // LANES
+      behind = backward.place[own] // LANES
       for v, before in enumerate(graph.predecessors):
         assert all(ahead[u] < ahead[v] for u in before)
         assert all(behind[u] > behind[v] for u in before)
