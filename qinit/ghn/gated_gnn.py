@@ -24,7 +24,22 @@ from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_dynamic_update_slice
 from qinit.graph.sweep import LANES
 from qinit.graph.view import GhnGraph
 
-_BUCKETS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 2560)
+_BUCKETS = (
+  32,
+  64,
+  96,
+  128,
+  160,
+  192,
+  256,
+  384,
+  512,
+  768,
+  1024,
+  1536,
+  2048,
+  2560,
+)
 
 
 @dataclasses.dataclass(frozen=True)
