@@ -136,10 +136,10 @@ def evaluation_ratios() -> tuple[float, float]:
   network = next(mobile_networks())
 
   def seconds(bits):
-    cells = {b: {"network": 9} for b in bits}
+    rows = [{"bits": b, "network": 9} for b in bits]
     made = dataclasses.replace(settings, bits=bits)
     begin = time.perf_counter()
-    list(ghn_eval.evaluate(made, ghn, network, cells, images))
+    list(ghn_eval.evaluate(made, ghn, network, rows, images))
     return time.perf_counter() - begin
 
   seconds(settings.bits)  # traces

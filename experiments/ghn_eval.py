@@ -14,7 +14,9 @@ import sys
 from absl import flags
 
 from experiments import app
+from experiments.engines import engine
 from qinit.errors import QinitError
+from qinit.grid import run as grid
 
 _GHN = flags.DEFINE_string(
   "ghn", None, "A .pt file, a folder, or the name of a published one."
@@ -66,10 +68,9 @@ def main(argv):
   app.load_tensorflow()
   from qinit.report import ghn_tables
   from qinit.report.document import to_markdown
-  from qinit.study import ghn_eval
 
   rows = []
-  for row in ghn_eval.run(_settings()):
+  for row in grid.run(_settings(), engine=engine()):
     rows.append(row)
     if not app.quiet():
       print(_summary(row), file=sys.stderr, flush=True)

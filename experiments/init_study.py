@@ -15,10 +15,12 @@ import sys
 from absl import flags
 
 from experiments import app
+from experiments.engines import engine
 from experiments.grid import names, seeds, widths
 from experiments.progress import ProgressLine, duration
 from qinit.archs.zoo import ARCHS
 from qinit.errors import one_of
+from qinit.grid import run as grid
 from qinit.params.initializers import INITIALIZERS, PAPER_INITIALIZERS
 
 PRESETS = {
@@ -94,7 +96,7 @@ def main(argv):
     print(estimate(study))
     return
   line = ProgressLine(len(study.cells()), quiet=app.quiet())
-  for record in init_study.run(study, line):
+  for record in grid.run(study, line, engine()):
     print(summary(record), flush=True)
     if record.status == "ok":
       report.draw_cell(study.folder(init_study.cell_of(record)))

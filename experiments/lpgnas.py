@@ -15,8 +15,10 @@ import sys
 from absl import flags
 
 from experiments import app
+from experiments.engines import engine
 from experiments.progress import ProgressLine
 from qinit.errors import QinitError, one_of
+from qinit.grid import run as grid
 
 _DATASET = flags.DEFINE_string(
   "dataset",
@@ -83,10 +85,9 @@ def main(argv):
   del argv
   study = settings()
   from qinit.report import run as report
-  from qinit.study import lpgnas
 
   line = Line(len(study.cells()), quiet=app.quiet())
-  for record in lpgnas.run(study, line):
+  for record in grid.run(study, line, engine()):
     print(summary(record), flush=True)
   for complaint in report.rebuild(study.output_dir):
     print(complaint, file=sys.stderr)

@@ -4,11 +4,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from qinit.grid.task import Watcher
+
 if TYPE_CHECKING:  # loads TensorFlow
   from qinit.keras.fit import Progress
 
 
-class ProgressLine:
+class ProgressLine(Watcher):
   """Shows cell, epoch, step, loss, accuracy and time left.
 
   On a terminal one line is rewritten; elsewhere an epoch is a line.
@@ -26,7 +28,13 @@ class ProgressLine:
 
   def say(self, text: str) -> None:
     """A line of its own about the present cell."""
-    self._write(f"{self.title}: {text}", last=True)
+    self._write(f"{self.title}: {text}" if self.title else text, last=True)
+
+  def beside(self) -> "ProgressLine":
+    """Another line, which ends with every epoch: several share the stream."""
+    line = type(self)(self.cells, self.quiet, self.stream)
+    line.live = False
+    return line
 
   def __call__(self, progress: "Progress") -> None:
     done = progress.epoch * progress.steps + progress.step

@@ -17,9 +17,11 @@ import sys
 from absl import flags
 
 from experiments import app
+from experiments.engines import engine
 from experiments.grid import archs, names, seeds, unique, widths
 from experiments.progress import ProgressLine
 from qinit.errors import one_of
+from qinit.grid import run as grid
 
 PRESETS = {
   "paper": dict(dataset="cifar10", epochs=200, width=1.0, batch_size=128),
@@ -113,10 +115,9 @@ def main(argv):
   del argv
   study = settings()
   from qinit.report import run as report
-  from qinit.study import qat
 
   line = ProgressLine(len(study.cells()), quiet=app.quiet())
-  for record in qat.run(study, line):
+  for record in grid.run(study, line, engine()):
     print(summary(record), flush=True)
   for complaint in report.rebuild(study.output_dir):
     print(complaint, file=sys.stderr)

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,3 +31,11 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
   """Writes a file whole or not at all."""
   with whole(path) as partial:
     partial.write_bytes(data)
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike) -> Iterator[None]:
+  """Only one process at a time is in such a block for the same folder."""
+  with open(Path(folder) / ".lock", "w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file
+    yield

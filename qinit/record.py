@@ -100,7 +100,7 @@ def environment(seconds: float) -> dict:
   """Where and with what a result was made."""
   return {
     "hardware": _processor(),
-    "threads": os.cpu_count(),
+    "threads": int(os.getenv("TF_NUM_INTRAOP_THREADS") or os.cpu_count()),
     "versions": _versions(),
     "commit": _commit(),
     "seconds": round(seconds, 1),

@@ -28,6 +28,7 @@ LEAVES = {
   "files": set(),
   "record": {"errors", "files"},
   "data": {"errors", "files", "record"},
+  "grid": {"errors", "files", "record"},
 }
 LEVEL = {name: i for i, level in enumerate(ORDER) for name in level}
 

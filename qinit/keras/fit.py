@@ -18,6 +18,8 @@ from qinit.graph.layers import CheckpointedDropout
 
 # The paper's 200 epochs; shorter trainings scale the milestones.
 _EPOCHS, _MILESTONES, _DECAY = 200, (75, 120, 170), 0.1
+# An accuracy below so many times chance on the test set is no classifier.
+_DEAD = 1.2
 # A loss is looked at every so many steps: reading it waits for the device.
 _GLANCE = 20
 
@@ -212,6 +214,11 @@ class _Trainer:
       tf.summary.scalar("accuracy", self.accuracy)
       tf.summary.scalar("learning_rate", self.config.rate(epoch - 1))
     writer.flush()
+
+
+def lost(accuracy: float, data: Dataset) -> bool:
+  """Whether an accuracy on the test set (percent) is no better than chance."""
+  return accuracy < _DEAD * 100 / data.num_classes
 
 
 def predict(model: tf_keras.Model, images: np.ndarray, batch: int = 250):

@@ -2,6 +2,7 @@
 quantisation (Tables 3 to 5 of Starting Positions Matter)."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from qinit.data import cifar10
 from qinit.data.normalise import normalise
 from qinit.errors import QinitError, one_of
 from qinit.ghn.hypernet import HyperNet
+from qinit.grid.task import Watcher
 from qinit.quant.mixed import Mixed
 from qinit.quant.scheme import parse_bits
 from qinit.quant.simulation import Simulation
@@ -35,6 +37,18 @@ _MIXED = "mixed"
 # Of a network's predicted kernels: percentiles kept for the distributions.
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 _DRAWN = 2  # networks per split whose distributions are kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """A network of a split."""
+
+  split: str
+  index: int
+  digest: str
+
+  def __str__(self):
+    return f"{self.split} {self.index}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +104,40 @@ class GhnEval:
     kept = ("weight_clip", "sampled", "virtual_edge")
     return {key: getattr(self, key) for key in kept}
 
+  def cells(self) -> tuple["Cell", ...]:
+    """The networks, split by split; raises DataError if they are missing."""
+    return tuple(
+      Cell(split, index, network.digest)
+      for split in self.splits
+      for index, network in enumerate(networks(self, split))
+    )
+
+  def rows(self, cell: "Cell") -> list[dict]:
+    """One for each width."""
+    shared = {
+      "ghn": self.name,
+      "split": cell.split,
+      "network": cell.index,
+      "digest": cell.digest,
+      "images": self.images,
+      "weight_clip": self.weight_clip,
+      "ranges": "batch",
+      "batch_norm": "batch",
+    }
+    return [shared | {"bits": bits} for bits in self.bits]
+
+  def work(self, cell: "Cell", rows, watch: Watcher) -> Iterator[Record]:
+    """Predicts the network's parameters and yields its rows.
+
+    Raises:
+      QinitError: if hypernetwork, images or networks are missing.
+    """
+    network = networks(self, cell.split)[cell.index]
+    ghn, images = load(self), Images.load(self)
+    for row in evaluate(self, ghn, network, self.rows(cell), images):
+      if row.cell in rows:
+        yield row
+
   def ways(self) -> dict[str, Simulation | Mixed | None]:
     """The quantisations by the name of their width."""
     ways = {bits: self._way(bits) for bits in self.bits if bits != _MIXED}
@@ -106,36 +154,7 @@ class GhnEval:
     return scheme and Simulation(*widths, weight_clip=self.weight_clip)
 
 
-def run(settings: GhnEval) -> Iterator[Record]:
-  """Yields a row per network and width, split by split.
-
-  Rows that the run folder holds are not made again.
-
-  Raises:
-    RunError: if the folder belongs to other settings.
-    QinitError: if hypernetwork, images or networks are missing.
-  """
-  folder = Path(settings.output_dir)
-  ghn = load(settings)
-  record.open_run(folder, settings.identity())
-  found, _ = record.read(folder / "records.jsonl")
-  rows = {_key(row.cell): row for row in found}
-  images = None
-  for split in settings.splits:
-    for index, network in enumerate(networks(settings, split)):
-      cells = {
-        b: _cell(settings, split, index, network, b) for b in settings.bits
-      }
-      if any(_key(cell) not in rows for cell in cells.values()):
-        images = images or Images.load(settings)
-        for row in evaluate(settings, ghn, network, cells, images):
-          if _key(row.cell) not in rows:
-            record.append(folder / "records.jsonl", row)
-            rows[_key(row.cell)] = row
-      for cell in cells.values():
-        yield rows[_key(cell)]
-
-
+@functools.lru_cache(1)
 def load(settings: GhnEval) -> HyperNet:
   """The hypernetwork, with the cut-off that is asked for."""
   ghn = hypernetworks.load(settings.ghn)
@@ -145,6 +164,7 @@ def load(settings: GhnEval) -> HyperNet:
   return HyperNet(config, {n: w.numpy() for n, w in ghn.weights.items()})
 
 
+@functools.lru_cache(len(SPLITS))
 def networks(settings: GhnEval, split: str) -> Sequence[Network]:
   """The networks of a split; raises DataError if they are missing."""
   if settings.sampled:
@@ -162,6 +182,7 @@ class Images:
   labels: np.ndarray
 
   @classmethod
+  @functools.lru_cache(1)
   def load(cls, settings: GhnEval) -> "Images":
     """Raises DataError."""
     images, labels = cifar10.load(settings.data_dir, "test")
@@ -177,7 +198,7 @@ def evaluate(
   settings: GhnEval,
   ghn: HyperNet,
   network: Network,
-  cells: dict[str, dict],
+  rows: list[dict],
   images: Images,
 ) -> Iterator[Record]:
   """The rows of one network at all widths, which share its prediction (unless
@@ -185,7 +206,8 @@ def evaluate(
   begin = time.monotonic()
   spec = genotype.build(network.config)
   ways, params, reference = settings.ways(), None, None
-  for bits, cell in cells.items():
+  for row in rows:
+    bits = row["bits"]
     if params is None or ghn.config.widths:
       graph = ghn.view(spec)
       params = ghn.predict(spec, widths_of(ways[bits], spec, graph))
@@ -195,11 +217,11 @@ def evaluate(
     reference = logits if reference is None else reference
     metrics = _metrics(reference, logits, images.labels)
     status = "ok" if np.isfinite(logits).all() else "failed"
-    if bits == "float" and cell["network"] < _DRAWN:
+    if bits == "float" and row["network"] < _DRAWN:
       metrics["layers"] = layers(params)
     yield Record(
       KIND,
-      cell,
+      row,
       record.digest(settings.identity()),
       metrics if status == "ok" else {},
       status,
@@ -227,21 +249,3 @@ def _metrics(reference, logits, labels):
     "qce": accuracy.qce(reference, logits),
     "kl": accuracy.kl(reference, logits),
   }
-
-
-def _cell(settings, split, index, network, bits):
-  return {
-    "ghn": settings.name,
-    "split": split,
-    "network": index,
-    "digest": network.digest,
-    "bits": bits,
-    "images": settings.images,
-    "weight_clip": settings.weight_clip,
-    "ranges": "batch",
-    "batch_norm": "batch",
-  }
-
-
-def _key(cell: dict):
-  return tuple(sorted(cell.items()))

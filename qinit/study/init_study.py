@@ -5,7 +5,6 @@ integers, measure what that cost and where, and export a file that runs.
 """
 
 import dataclasses
-import gc
 import itertools
 import math
 import time
@@ -21,7 +20,8 @@ from qinit.data.dataset import Dataset, scaled
 from qinit.errors import QuantError
 from qinit.functional.lsuv import lsuv
 from qinit.graph.spec import NetSpec
-from qinit.keras.fit import FitConfig, Outcome, Progress, fit, predict
+from qinit.grid.task import Watcher
+from qinit.keras.fit import FitConfig, Outcome, Progress, fit, lost, predict
 from qinit.params.initializers import (
   INITIALIZERS,
   initial_params,
@@ -33,8 +33,6 @@ from qinit.stats import accuracy
 from qinit.study import quantise
 
 KIND = "init_study"
-# An accuracy below so many times chance on the test set is no classifier.
-_DEAD = 1.2
 # Images on which data-dependent initialisers are scaled.
 _LSUV_IMAGES = 256
 
@@ -89,63 +87,33 @@ class InitStudy:
   def folder(self, cell: Cell) -> Path:
     return Path(self.output_dir) / "cells" / cell.folder_name
 
+  def rows(self, cell: Cell) -> list[dict]:
+    """One for each width."""
+    return [dataclasses.asdict(cell) | {"bits": bits} for bits in self.bits]
 
-class Watcher:
-  """What a caller of `run` hears of; the base class keeps quiet."""
+  def work(self, cell: Cell, rows, watch: Watcher) -> Iterator[Record]:
+    """Trains the cell's network and yields its rows.
 
-  def start(self, index: int, title: str) -> None:
-    """Cell number `index`, from 0, begins."""
-
-  def say(self, text: str) -> None:
-    """A word about the present cell."""
-
-  def __call__(self, progress: Progress) -> None:
-    """The present cell's training is so far."""
-
-
-def run(study: InitStudy, watch: Watcher | None = None) -> Iterator[Record]:
-  """Yields the rows of the grid in its order, one per cell and width.
-
-  Rows that the run folder holds are not made again; an interrupted cell goes
-  on at its last epoch. Rows are in `records.jsonl` before they are yielded.
-
-  Raises:
-    RunError: if the folder belongs to other settings.
-    DataError: if the data are missing or damaged.
-  """
-  watch = watch or Watcher()
-  folder = Path(study.output_dir)
-  record.open_run(folder, study.identity())
-  found, complaints = record.read(folder / "records.jsonl")
-  rows = {_key(row.cell): row for row in found}
-  data = None
-  for index, cell in enumerate(study.cells()):
-    watch.start(index, str(cell))
-    for complaint in complaints if index == 0 else ():
-      watch.say(complaint)
-    missing = [b for b in study.bits if _key(axes(cell, b)) not in rows]
-    if missing:
-      data = data or catalogue.load(study.dataset, study.data_dir)
-      for row in run_cell(study, cell, missing, data, watch):
-        record.append(folder / "records.jsonl", row)
-        rows[_key(row.cell)] = row
-      gc.collect()  # traced functions hold their models in cycles
-    for bits in study.bits:
-      yield rows[_key(axes(cell, bits))]
+    Raises:
+      DataError: if the data are missing or damaged.
+    """
+    data = catalogue.shared(self.dataset, self.data_dir)
+    yield from run_cell(self, cell, rows, data, watch)
 
 
 def run_cell(
-  study: InitStudy, cell: Cell, bits, data: Dataset, watch: Watcher
+  study: InitStudy, cell: Cell, rows, data: Dataset, watch: Watcher
 ) -> Iterator[Record]:
-  """Trains one network and yields its row at each of the widths `bits`."""
+  """Trains one network and yields each of its `rows`."""
   begin = time.monotonic()
   model, outcome = train(study, cell, data, watch)
   logits = predict(model, scaled(data.test_images))
   metrics = _training_metrics(outcome, logits, data)
-  dead = metrics.get("fp32_accuracy", 0) < _DEAD * 100 / data.num_classes
+  dead = lost(metrics.get("fp32_accuracy", 0), data)
   params = keras.params(model)
   tf_keras.backend.clear_session()
-  for scheme in parse_bits(",".join(bits), study.clip_percentile):
+  for row in rows:
+    (scheme,) = parse_bits(row["bits"], study.clip_percentile)
     status, more = "diverged", {}
     if not (outcome.diverged or dead):
       watch.say(f"quantising to {scheme.name}")
@@ -153,7 +121,7 @@ def run_cell(
     seconds = outcome.seconds + time.monotonic() - begin
     yield Record(
       KIND,
-      axes(cell, scheme.name),
+      row,
       record.digest(study.identity()),
       metrics | more,
       status,
@@ -161,13 +129,8 @@ def run_cell(
     )
 
 
-def axes(cell: Cell, bits: str) -> dict:
-  """The cell of a Record."""
-  return dataclasses.asdict(cell) | {"bits": bits}
-
-
 def cell_of(row: Record) -> Cell:
-  """The inverse of `axes`, the width left out."""
+  """The cell that a row belongs to."""
   return Cell(**{k: v for k, v in row.cell.items() if k != "bits"})
 
 
@@ -221,7 +184,3 @@ def _training_metrics(outcome, logits, data):
     "fp32_accuracy": accuracy.accuracy(logits, data.test_labels),
   }
   return {key: value for key, value in metrics.items() if math.isfinite(value)}
-
-
-def _key(cell: dict):
-  return tuple(sorted(cell.items()))

@@ -6,6 +6,7 @@ integers and run by the integer interpreter.
 """
 
 import dataclasses
+import functools
 import itertools
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import numpy as np
 
 from qinit import record
 from qinit.errors import QinitError, one_of
+from qinit.grid.task import Watcher
 from qinit.lpgnas import cost, graph_files, integer_file
 from qinit.lpgnas.baselines import (
   ARCHITECTURES,
@@ -27,7 +29,6 @@ from qinit.lpgnas.baselines import (
 from qinit.lpgnas.convert import convert
 from qinit.lpgnas.degree_quant import DegreeQuant
 from qinit.lpgnas.interpreter import Interpreter
-from qinit.lpgnas.resume import Progress
 from qinit.lpgnas.search import Search, SearchConfig
 from qinit.lpgnas.space import Architecture, Space, uniform
 from qinit.lpgnas.taps import Quantise
@@ -114,6 +115,20 @@ class LpgnasStudy:
   def folder(self, cell: Cell) -> Path:
     return Path(self.output_dir) / "cells" / cell.folder_name
 
+  def rows(self, cell: Cell) -> list[dict]:
+    """One."""
+    where = {"dataset": self.dataset, "split": self.split}
+    return [where | dataclasses.asdict(cell)]
+
+  def work(self, cell: Cell, rows, watch: Watcher) -> Iterator[Record]:
+    """Finds, trains and measures the cell's network and yields its row.
+
+    Raises:
+      DataError: if the graph is missing or damaged.
+    """
+    graph = _graph(self.dataset, self.data_dir, self.split)
+    yield run_cell(self, cell, graph, watch)
+
   def train_config(self, cell: Cell) -> TrainConfig:
     return TrainConfig(
       self.epochs,
@@ -138,45 +153,7 @@ class LpgnasStudy:
     )
 
 
-class Watcher:
-  """What a caller of `run` hears of; the base class keeps quiet."""
-
-  def start(self, index: int, title: str) -> None:
-    """Cell number `index`, from 0, begins."""
-
-  def say(self, text: str) -> None:
-    """A word about the present cell."""
-
-  def __call__(self, progress: Progress) -> None:
-    """The present cell's search or training is so far."""
-
-
-def run(study: LpgnasStudy, watch: Watcher | None = None) -> Iterator[Record]:
-  """Yields the rows of the grid in its order.
-
-  Rows that the run folder holds are not made again; an interrupted cell goes
-  on at its last checkpoint. Rows are in `records.jsonl` before they are
-  yielded.
-
-  Raises:
-    RunError: if the folder belongs to other settings.
-    DataError: if the graph is missing or damaged.
-  """
-  watch = watch or Watcher()
-  graph = graph_files.load(study.dataset, study.data_dir, study.split)
-  folder = Path(study.output_dir)
-  record.open_run(folder, study.identity())
-  found, complaints = record.read(folder / "records.jsonl")
-  rows = {_key(row.cell): row for row in found}
-  for index, cell in enumerate(study.cells()):
-    watch.start(index, str(cell))
-    for complaint in complaints if index == 0 else ():
-      watch.say(complaint)
-    key = _key(axes(study, cell))
-    if key not in rows:
-      rows[key] = run_cell(study, cell, graph, watch)
-      record.append(folder / "records.jsonl", rows[key])
-    yield rows[key]
+_graph = functools.lru_cache(1)(graph_files.load)
 
 
 def run_cell(study: LpgnasStudy, cell: Cell, graph, watch: Watcher) -> Record:
@@ -189,7 +166,7 @@ def run_cell(study: LpgnasStudy, cell: Cell, graph, watch: Watcher) -> Record:
     status, metrics = "diverged", {}
   return Record(
     KIND,
-    axes(study, cell),
+    study.rows(cell)[0],
     record.digest(study.identity()),
     metrics,
     status,
@@ -197,14 +174,8 @@ def run_cell(study: LpgnasStudy, cell: Cell, graph, watch: Watcher) -> Record:
   )
 
 
-def axes(study: LpgnasStudy, cell: Cell) -> dict:
-  """The cell of a Record."""
-  where = {"dataset": study.dataset, "split": study.split}
-  return where | dataclasses.asdict(cell)
-
-
 def cell_of(row: Record) -> Cell:
-  """The inverse of `axes`."""
+  """The cell that a row belongs to."""
   return Cell(row.cell["method"], row.cell["beta"], row.cell["seed"])
 
 
@@ -294,7 +265,3 @@ def _as_integers(path, graph, arch, precision, trained, trainer):
     "integer_equal": 100 * float((found == simulated).mean()),
     "integer_bytes": integer_file.code_bytes(model),
   }
-
-
-def _key(cell: dict):
-  return tuple(sorted((k, str(v)) for k, v in cell.items()))

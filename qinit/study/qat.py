@@ -9,7 +9,6 @@ number of epochs.
 """
 
 import dataclasses
-import gc
 import itertools
 import time
 from collections.abc import Iterator
@@ -25,21 +24,20 @@ from qinit.data import catalogue
 from qinit.data.dataset import Dataset, scaled
 from qinit.errors import QuantError, one_of
 from qinit.export import layer_report
-from qinit.files import write_text
+from qinit.files import locked, write_text
 from qinit.graph.spec import NetSpec
-from qinit.keras.fit import FitConfig, Outcome, fit
+from qinit.grid.task import Watcher
+from qinit.keras.fit import FitConfig, Outcome, fit, lost
 from qinit.quant.scheme import parse_bits
 from qinit.record import Record
 from qinit.study import ptq, quantise
 from qinit.study.curve import IMAGES, Curve
-from qinit.study.init_study import Watcher
 from qinit.study.starts import Start
 
 KIND = "qat"
 METHODS = (*ptq.METHODS, "float_qat", "qat")
 # BatchNorm's statistics are frozen for the last part of the QAT epochs.
 _FREEZE_AFTER = 0.75
-_DEAD = 1.2
 # The layers of the file are compared on so many test images.
 _PARITY_IMAGES = 32
 
@@ -135,6 +133,21 @@ class QatStudy:
     """Of the training in float that several methods share."""
     return self._cells / "__".join((*self._training(cell), f"float{epochs}"))
 
+  def rows(self, cell: Cell) -> list[dict]:
+    """One; starts by label, for paths differ by machine."""
+    arch, start = Path(cell.arch).stem, Start.parse(cell.start).label
+    return [dataclasses.asdict(cell) | {"arch": arch, "start": start}]
+
+  def work(self, cell: Cell, rows, watch: Watcher) -> Iterator[Record]:
+    """Trains the cell's network and yields its row.
+
+    Raises:
+      QinitError: if data or a start are missing or damaged.
+    """
+    data = catalogue.shared(self.dataset, self.data_dir)
+    yield run_cell(self, cell, data, watch)
+    tf_keras.backend.clear_session()
+
   @property
   def _cells(self):
     return Path(self.output_dir) / "cells"
@@ -142,36 +155,6 @@ class QatStudy:
   def _training(self, cell):
     label = Start.parse(cell.start).label
     return Path(cell.arch).stem, label, f"s{cell.seed}"
-
-
-def run(study: QatStudy, watch: Watcher | None = None) -> Iterator[Record]:
-  """Yields the rows of the grid in its order.
-
-  Rows that the run folder holds are not made again; an interrupted cell goes
-  on at its last epoch. Rows are in `records.jsonl` before they are yielded.
-
-  Raises:
-    RunError: if the folder belongs to other settings.
-    QinitError: if data or a start are missing or damaged.
-  """
-  watch = watch or Watcher()
-  folder = Path(study.output_dir)
-  record.open_run(folder, study.identity())
-  found, complaints = record.read(folder / "records.jsonl")
-  rows = {_key(row.cell): row for row in found}
-  data = None
-  for index, cell in enumerate(study.cells()):
-    watch.start(index, str(cell))
-    for complaint in complaints if index == 0 else ():
-      watch.say(complaint)
-    key = _key(axes(cell))
-    if key not in rows:
-      data = data or catalogue.load(study.dataset, study.data_dir)
-      rows[key] = run_cell(study, cell, data, watch)
-      record.append(folder / "records.jsonl", rows[key])
-      tf_keras.backend.clear_session()
-      gc.collect()
-    yield rows[key]
 
 
 def run_cell(
@@ -188,20 +171,12 @@ def run_cell(
     status, metrics = "failed", {}
   return Record(
     KIND,
-    axes(cell),
+    study.rows(cell)[0],
     record.digest(study.identity()),
     metrics,
     status,
     record.environment(time.monotonic() - begin),
   )
-
-
-def axes(cell: Cell) -> dict:
-  """The cell of a Record: starts by label, for paths differ by machine."""
-  return dataclasses.asdict(cell) | {
-    "arch": Path(cell.arch).stem,
-    "start": Start.parse(cell.start).label,
-  }
 
 
 class _Training:
@@ -241,8 +216,9 @@ class _Training:
     keras.assign(model, params)
     folder = self.study.float_folder(self.cell, epochs)
     folder.mkdir(parents=True, exist_ok=True)
-    curve = Curve(folder / "curve.csv", self._accuracy_of(model))
-    outcome = self._fit(model, epochs, folder, curve)
+    with locked(folder):  # cells that share this training may run at once
+      curve = Curve(folder / "curve.csv", self._accuracy_of(model))
+      outcome = self._fit(model, epochs, folder, curve)
     return keras.params(model), outcome, curve.rows()
 
   def _after_training(self, params, outcome, curve):
@@ -332,8 +308,7 @@ class _Training:
   def _lost(self, outcome, params):
     if outcome.diverged:
       return True
-    chance = 100 / self.data.num_classes
-    return self._accuracy(self._float_logits(params)) < _DEAD * chance
+    return lost(self._accuracy(self._float_logits(params)), self.data)
 
 
 def _metrics(outcome: Outcome, fp32_accuracy, curve) -> dict:
@@ -353,7 +328,3 @@ def _plain(cell: Cell) -> Cell:
   if cell.method in ptq.METHODS:
     return dataclasses.replace(cell, quantizer="rounding")
   return cell
-
-
-def _key(cell: dict):
-  return tuple(sorted(cell.items()))

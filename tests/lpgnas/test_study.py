@@ -10,12 +10,14 @@ import pytest
 
 from qinit import record
 from qinit.errors import QinitError, RunError
+from qinit.grid import run as grid
+from qinit.grid.task import Watcher
 from qinit.report import run as report
 from qinit.report.gnn_rows import groups
 from qinit.report.lpgnas import best_float, section, table, widths
 from qinit.report.publish import publish
 from qinit.study import lpgnas
-from qinit.study.lpgnas import LpgnasStudy, Watcher
+from qinit.study.lpgnas import LpgnasStudy
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def finished(tmp_path_factory):
     epochs=20,
     output_dir=str(tmp_path_factory.mktemp("study") / "run"),
   )
-  return study, list(lpgnas.run(study))
+  return study, list(grid.run(study))
 
 
 def test_rows(finished):
@@ -59,7 +61,7 @@ def test_a_second_run_makes_nothing_again(finished):
       self.reports += 1
 
   counter = Counter()
-  assert list(lpgnas.run(study, counter)) == rows
+  assert list(grid.run(study, counter)) == rows
   assert counter.reports == 0
   kept, complaints = record.read(f"{study.output_dir}/records.jsonl")
   assert (kept, complaints) == (rows, [])
@@ -82,7 +84,7 @@ def test_the_table_of_a_run_and_no_publishing_of_karate(finished, tmp_path):
 def test_other_settings_are_refused(finished):
   study, _ = finished
   with pytest.raises(RunError, match="epochs"):
-    list(lpgnas.run(dataclasses.replace(study, epochs=21)))
+    list(grid.run(dataclasses.replace(study, epochs=21)))
   with pytest.raises(QinitError, match="did you mean float_gcn"):
     LpgnasStudy(methods=("float_gnc",))
 
@@ -93,7 +95,7 @@ def test_divergence_keeps_its_row(finished, tmp_path, monkeypatch):
 
   monkeypatch.setattr(lpgnas, "_measured", spoilt)
   out = str(tmp_path / "run")
-  (row,) = lpgnas.run(
+  (row,) = grid.run(
     dataclasses.replace(finished[0], methods=("float_gcn",), output_dir=out)
   )
   assert (row.status, row.metrics) == ("diverged", {})

@@ -12,6 +12,7 @@ from qinit.archs import genotype
 from qinit.errors import QinitError
 from qinit.functional.forward import forward
 from qinit.ghn.hypernet import HyperNet
+from qinit.grid import run as grid
 from qinit.stats.accuracy import top_accuracy
 from qinit.study import ghn_eval
 from qinit.study.ghn_eval import GhnEval, Images
@@ -39,7 +40,7 @@ def made(tmp_path, monkeypatch):
 
 
 def test_rows_hold_what_they_say_and_are_not_made_twice(made, monkeypatch):
-  rows = list(ghn_eval.run(made))
+  rows = list(grid.run(made))
   assert [(r.cell["network"], r.cell["bits"]) for r in rows] == [
     (n, bits) for n in range(2) for bits in made.bits
   ]
@@ -62,7 +63,7 @@ def test_rows_hold_what_they_say_and_are_not_made_twice(made, monkeypatch):
     raise AssertionError("a row was made again")
 
   monkeypatch.setattr(ghn_eval, "evaluate", evaluate)
-  assert list(ghn_eval.run(made)) == rows
+  assert list(grid.run(made)) == rows
   found, complaints = record.read(f"{made.output_dir}/records.jsonl")
   assert found == rows and not complaints
 
@@ -72,7 +73,7 @@ def test_the_float_row_is_that_of_forward(made):
   ghn = ghn_eval.load(made)
   network = networks()[0]
   (row,) = ghn_eval.evaluate(
-    made, ghn, network, {"float": {"network": 0}}, images
+    made, ghn, network, [{"bits": "float", "network": 0}], images
   )
   spec = genotype.build(network.config)
   params = ghn.predict(spec)

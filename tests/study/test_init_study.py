@@ -10,8 +10,10 @@ import pytest
 from qinit import record
 from qinit.data import catalogue
 from qinit.errors import CheckpointError, RunError
+from qinit.grid import run as grid
+from qinit.grid.task import Watcher
 from qinit.study import init_study, quantise
-from qinit.study.init_study import Cell, InitStudy, Watcher
+from qinit.study.init_study import Cell, InitStudy
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def finished(tmp_path_factory):
     calibration_images=200,
     output_dir=str(tmp_path_factory.mktemp("finished") / "run"),
   )
-  (row,) = init_study.run(study)
+  (row,) = grid.run(study)
   return study, row
 
 
@@ -81,7 +83,7 @@ def test_a_live_row_agrees_with_the_runtime(finished):
 def test_a_second_run_makes_nothing_again(copied):
   study, row = copied
   counter = Counter()
-  assert list(init_study.run(study, counter)) == [row]
+  assert list(grid.run(study, counter)) == [row]
   assert counter.reports == 0 and counter.said == []
   records, _ = record.read(f"{study.output_dir}/records.jsonl")
   assert records == [row]
@@ -91,7 +93,7 @@ def test_another_width_needs_no_other_training(copied):
   study, wide = copied
   counter = Counter()
   both = dataclasses.replace(study, bits=("w8a8", "w4a4"))
-  first, narrow = init_study.run(both, counter)
+  first, narrow = grid.run(both, counter)
   assert first == wide and counter.reports == 0
   assert wide.metrics["fp32_accuracy"] == narrow.metrics["fp32_accuracy"]
   assert narrow.metrics["qmse"] > wide.metrics["qmse"]
@@ -110,8 +112,8 @@ def test_divergence_keeps_its_row_and_the_grid_goes_on(copied, monkeypatch):
     return params
 
   monkeypatch.setattr(init_study, "start", spoilt)
-  grid = dataclasses.replace(study, inits=("he_normal", "he_uniform"))
-  bad, good = init_study.run(grid)
+  two = dataclasses.replace(study, inits=("he_normal", "he_uniform"))
+  good, bad = grid.run(two)  # what is known comes first
   assert (bad.status, good) == ("diverged", row)
   assert "quint8_accuracy" not in bad.metrics
   assert "NaN" not in bad.to_json()  # which is not JSON
@@ -120,7 +122,7 @@ def test_divergence_keeps_its_row_and_the_grid_goes_on(copied, monkeypatch):
 def test_other_settings_are_refused(copied):
   study, _ = copied
   with pytest.raises(RunError, match="epochs"):
-    list(init_study.run(dataclasses.replace(study, epochs=5)))
+    list(grid.run(dataclasses.replace(study, epochs=5)))
 
 
 def test_a_damaged_row_is_reported_and_made_again(copied):
@@ -128,7 +130,7 @@ def test_a_damaged_row_is_reported_and_made_again(copied):
   path = Path(study.output_dir) / "records.jsonl"
   path.write_text(path.read_text()[:100])
   counter = Counter()
-  (again,) = init_study.run(study, counter)
+  (again,) = grid.run(study, counter)
   assert again.metrics == row.metrics
   assert "line 1 is damaged" in counter.said[0]
   assert counter.reports == 0  # trained already
@@ -141,7 +143,7 @@ def test_a_damaged_checkpoint_is_named(copied):
   (weights,) = folder.glob("*.data-*")
   weights.write_bytes(weights.read_bytes()[:100])
   with pytest.raises(CheckpointError, match="checkpoints is damaged"):
-    list(init_study.run(study))
+    list(grid.run(study))
 
 
 def test_lsuv_starts_from_rescaled_kernels(fresh):

@@ -8,11 +8,11 @@ import pytest
 from qinit import record
 from qinit.data import catalogue
 from qinit.errors import CheckpointError, QinitError
+from qinit.grid import run as grid
+from qinit.grid.task import Watcher
 from qinit.params import store
 from qinit.report import qat as report
 from qinit.report import sources
-from qinit.study import qat
-from qinit.study.init_study import Watcher
 from qinit.study.qat import QatStudy
 from qinit.study.starts import Start, for_unit_images
 
@@ -32,7 +32,7 @@ def finished(tmp_path_factory):
     calibration_images=200,
     output_dir=str(tmp_path_factory.mktemp("qat") / "run"),
   )
-  (row,) = qat.run(study)
+  (row,) = grid.run(study)
   return study, row
 
 
@@ -77,7 +77,7 @@ def test_a_second_run_makes_nothing_again_and_ptq_takes_the_weights(finished):
       self.reports += 1
 
   counter = Counter()
-  assert list(qat.run(study, counter)) == [row] and counter.reports == 0
+  assert list(grid.run(study, counter)) == [row] and counter.reports == 0
   folder = study.float_folder(study.cells()[0], 3)
   cell = dataclasses.replace(study.cells()[0], method="ptq")
   place = f"checkpoint:{folder}"

@@ -1,0 +1,64 @@
+"""The flags that say where the cells of a grid run."""
+
+import functools
+
+from absl import flags
+
+from qinit.errors import one_of
+from qinit.grid.task import Engine
+
+_ENGINE = flags.DEFINE_string(
+  "engine",
+  "local",
+  "local: on this machine; ray: on the Ray of --ray_address, which shares the"
+  " file system of --output_dir.",
+)
+_JOBS = flags.DEFINE_integer(
+  "jobs",
+  1,
+  "Cells that run at once with --engine=local; they share the threads.",
+  lower_bound=1,
+)
+_ADDRESS = flags.DEFINE_string(
+  "ray_address",
+  None,
+  "host:port or auto; by default RAY_ADDRESS, or a Ray of its own.",
+)
+_CPUS = flags.DEFINE_integer(
+  "cpus_per_cell", 1, "Cores of a cell with --engine=ray.", lower_bound=1
+)
+_GPUS = flags.DEFINE_float(
+  "gpus_per_cell",
+  0.0,
+  "GPUs of a cell with --engine=ray; cells may share one.",
+  lower_bound=0.0,
+)
+_RETRIES = flags.DEFINE_integer(
+  "retries",
+  2,
+  "How often a cell is begun again whose process died.",
+  lower_bound=0,
+)
+
+
+def engine() -> Engine:
+  """What the flags ask for; raises QinitError for an unknown engine."""
+  if one_of("engine", _ENGINE.value, ("local", "ray")) == "ray":
+    from qinit.grid.cluster import cluster
+
+    return functools.partial(
+      cluster,
+      address=_ADDRESS.value,
+      cpus=_CPUS.value,
+      gpus=_GPUS.value,
+      retries=_RETRIES.value,
+    )
+  if _JOBS.value > 1:
+    from qinit.grid.processes import processes
+
+    return functools.partial(
+      processes, jobs=_JOBS.value, retries=_RETRIES.value
+    )
+  from qinit.grid.run import serial
+
+  return serial
