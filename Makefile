@@ -1,5 +1,5 @@
 # make demo       the quick study, from nothing
-# make test       lint and the test suite
+# make test       lint, type hints and the test suite
 # make test-long  the long samplings
 # make test-full  the data sets at their published size
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
@@ -17,6 +17,7 @@ demo: .venv/ready
 test: .venv/dev-ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 	$(RUN) -m pytest -m 'not long and not full'
 
 test-long: .venv/dev-ready

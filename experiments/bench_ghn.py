@@ -13,6 +13,8 @@ import time
 
 import numpy as np
 
+from qinit.graph.spec import NetSpec
+
 _NETS, _BATCH = 50, 8
 _OPS = (
   "none",
@@ -43,13 +45,14 @@ def run() -> list[tuple]:
   ]
 
 
-def sample(count: int, seed: int = 0) -> list:
+def sample(count: int, seed: int = 0) -> list[NetSpec]:
   """Random networks of 64 to 320 nodes."""
   from qinit.archs import genotype
   from qinit.errors import SpecError
   from qinit.graph.view import view
 
-  rng, specs = np.random.default_rng(seed), []
+  rng = np.random.default_rng(seed)
+  specs: list[NetSpec] = []
   while len(specs) < count:
     config = _config(rng)
     try:

@@ -62,7 +62,7 @@ def step_seconds() -> dict[str, list[float]]:
     "noise": (Simulation(2, 2, "noise"), tf.float32),
   }
   networks, stepper = mobile_networks(), _Stepper()
-  seconds = {kind: [] for kind in kinds}
+  seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
   for number in range(_WARM + _TIMED):
     group = list(itertools.islice(networks, _META_BATCH))
     for kind, (how, dtype) in kinds.items():

@@ -67,8 +67,10 @@ def _spec() -> NetSpec:
   """Without dropout, and with statistics that a few hundred steps suffice
   for."""
   spec = zoo.build(_ARCH, _WIDTH)
-  changed = {"batch_norm": ops.BatchNorm(momentum=0.9)}
-  changed["dropout"] = ops.Dropout(0.0)
+  changed: dict[str, ops.Op] = {
+    "batch_norm": ops.BatchNorm(momentum=0.9),
+    "dropout": ops.Dropout(0.0),
+  }
   nodes = (
     type(n)(n.name, changed.get(n.op.name, n.op), n.inputs) for n in spec.nodes
   )
@@ -150,7 +152,7 @@ def _time_per_step(pair, images, labels) -> Row:
   """In turn, so that a busy machine slows both."""
   x, y = tf.constant(images[:128]), tf.constant(labels[:128])
   steps = {name: _step(model) for name, model in pair.items()}
-  times = {name: [] for name in steps}
+  times: dict[str, list[float]] = {name: [] for name in steps}
   for _ in range(_ROUNDS + 1):
     for name, step in steps.items():
       start = time.perf_counter()

@@ -43,11 +43,12 @@ def widths(text: str) -> tuple[str, ...]:
   from qinit.quant.scheme import parse_bits
 
   schemes = parse_bits(text)
-  if None in schemes:
+  names = [scheme.name for scheme in schemes if scheme]
+  if len(names) < len(schemes):
     raise QinitError(
       "every row has the float accuracy: leave float out of --bits"
     )
-  return unique(scheme.name for scheme in schemes)
+  return unique(names)
 
 
 def unique(values) -> tuple:

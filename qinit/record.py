@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+import typing
 from pathlib import Path
 
 from qinit import files
@@ -50,7 +51,7 @@ def from_json(line: str) -> Record:
     raise ValueError("nested too deeply") from None
   if not isinstance(data, dict) or data.get("schema") != SCHEMA:
     raise ValueError(f"not a record of schema {SCHEMA}")
-  fields = {f.name: f.type for f in dataclasses.fields(Record)}
+  fields = typing.get_type_hints(Record)
   if set(data) != set(fields):
     raise ValueError("fields missing or unknown")
   for name, kind in fields.items():
@@ -100,7 +101,7 @@ def environment(seconds: float) -> dict:
   """Where and with what a result was made."""
   return {
     "hardware": _processor(),
-    "threads": int(os.getenv("TF_NUM_INTRAOP_THREADS") or os.cpu_count()),
+    "threads": int(os.getenv("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1),
     "versions": _versions(),
     "commit": _commit(),
     "seconds": round(seconds, 1),

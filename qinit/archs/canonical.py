@@ -34,11 +34,13 @@ def cell(edges: Edges, concat: tuple[int, ...]) -> tuple:
   The least description over all numberings of the live states. Only states
   that look alike in what they read are tried in every order.
   """
-  live, looks = live_states(edges, concat), {0: (0,), 1: (1,)}
+  live = live_states(edges, concat)
+  looks: dict[int, tuple] = {0: (0,), 1: (1,)}
   for state in live:
     read = sorted((op, looks[source]) for op, source in terms(edges, state))
     looks[state] = (2, *read, state in concat)
-  groups = itertools.groupby(sorted(live, key=looks.get), looks.get)
+  look = looks.__getitem__
+  groups = itertools.groupby(sorted(live, key=look), look)
   orders = (tuple(itertools.permutations(group)) for _, group in groups)
   return min(
     _numbered(edges, concat, list(itertools.chain(*order)))

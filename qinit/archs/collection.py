@@ -26,10 +26,10 @@ class Network(NamedTuple):
   """A stored network.
 
   `spec` is the JSON text of its constructor arguments, from which the rest
-  follows; `index` the number of its candidate, or its place where it is read.
+  follows; `number` that of its candidate, or its place where it is read.
   """
 
-  index: int
+  number: int
   spec: str
   num_nodes: int
   num_params: int
@@ -43,7 +43,7 @@ class Network(NamedTuple):
   def check(self) -> None:
     """Raises DataError if the numbers are not those of the spec."""
     try:
-      found = describe(self.index, self.config)
+      found = describe(self.number, self.config)
     except SpecError as error:
       raise DataError(f"a stored network is damaged: {error}") from None
     if found[2:] != self[2:]:
@@ -150,11 +150,11 @@ NAMED = {
 }
 
 
-def describe(index: int, config: NetConfig) -> Network:
+def describe(number: int, config: NetConfig) -> Network:
   """The candidate as it is stored."""
   counts = count(config)
   return Network(
-    index,
+    number,
     to_json(config),
     counts.num_nodes,
     counts.num_params,
@@ -166,7 +166,7 @@ def describe(index: int, config: NetConfig) -> Network:
 def example(network: Network) -> tuple[int, dict]:
   """The network as TFDS stores it, under a key that keeps the order."""
   fields = network._asdict()
-  return fields.pop("index"), fields
+  return fields.pop("number"), fields
 
 
 def to_json(config: NetConfig) -> str:

@@ -35,7 +35,7 @@ def spec(example: Mapping) -> NetSpec:
   return genotype.build(genotype.from_json(_text(example["spec"])))
 
 
-class ConvNets(Sequence):
+class ConvNets:
   """Random access to the networks of a split; needs ArrayRecord files.
 
   Args:
@@ -58,6 +58,9 @@ class ConvNets(Sequence):
 
   def __len__(self):
     return len(self._source)
+
+  def __iter__(self) -> Iterator[Network]:
+    return map(self.__getitem__, range(len(self)))
 
   def __getitem__(self, index: int) -> Network:
     """Raises DataError if the network is damaged."""

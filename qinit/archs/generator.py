@@ -26,7 +26,7 @@ class Generator:
   def __init__(self, collection: Collection, processes: int | None = None):
     self._collection = collection
     self._processes = processes or len(os.sched_getaffinity(0))
-    self._digests = {}
+    self._digests: dict[str, list[str]] = {}
 
   def split(self, name: str) -> Iterator[Network]:
     """The networks of a split, after generating those before it whose digests
@@ -45,7 +45,7 @@ class Generator:
 
   def held_out(self, name: str) -> set[str]:
     """Digests of the splits before this one."""
-    held_out = set()
+    held_out: set[str] = set()
     for split in self._collection.splits:
       if split.name == name:
         return held_out
@@ -63,7 +63,7 @@ class Generator:
       for network in networks:
         if network.digest not in seen:
           seen.add(network.digest)
-          latest = network.index
+          latest = network.number
           yield network
       if start - latest > _PATIENCE:
         raise QinitError(

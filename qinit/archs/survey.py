@@ -61,7 +61,8 @@ class Survey:
 def survey(networks: Iterable[Network]) -> Survey:
   """Goes through the networks of a split once."""
   columns = collections.defaultdict(list)
-  ops, digests, bn_free = collections.Counter(), [], 0
+  ops: collections.Counter[str] = collections.Counter()
+  digests, bn_free = [], 0
   for network in networks:
     arguments = json.loads(network.spec)
     columns["num_nodes"].append(network.num_nodes)

@@ -40,7 +40,8 @@ class Chain:
 def chains(spec: NetSpec) -> tuple[Chain, ...]:
   """The network cut into chains, in topological order. Sums, concatenations
   and flattenings are chains of their own."""
-  found, end = [], {}  # end: the chain that a node is last of
+  found: list[list[Node]] = []
+  end: dict[str, list[Node]] = {}  # the chain that a node is last of
   for node in spec.nodes:
     source, apart = node.inputs[0], isinstance(node.op, _ALONE)
     sole = not apart and len(spec.readers()[source]) == 1
@@ -85,9 +86,9 @@ def apply(op: Op, own: Mapping, x, **kwargs):
 
 def signature(role: str, rank: int, op: Op, dtype=tf.float32) -> tf.TensorSpec:
   """A parameter of unknown channels; the window is known."""
-  if role == "depthwise_kernel":
+  if isinstance(op, ops.DepthwiseConv) and role == "depthwise_kernel":
     return tf.TensorSpec([*op.kernel_size, None, 1], dtype)
-  if rank == 4:
+  if isinstance(op, ops.Conv) and role == "kernel":
     return tf.TensorSpec([*op.kernel_size, None, None], dtype)
   return tf.TensorSpec([None] * rank, dtype)
 

@@ -54,7 +54,7 @@ def forward(
 
 def split_by_node(params: Mapping) -> dict[str, dict]:
   """{"node/role": t} as {"node": {"role": t}}."""
-  own = {}
+  own: dict[str, dict] = {}
   for key, tensor in params.items():
     node, role = key.rsplit("/", 1)
     own.setdefault(node, {})[role] = tensor

@@ -25,12 +25,11 @@ def estimate_moving_stats(
     n.name: n.inputs[0] for n in spec.nodes if isinstance(n.op, ops.BatchNorm)
   }
   moments = _moments(spec, params, set(norms.values()))
-  totals, count = None, 0
+  totals: dict[str, tuple] = {}
+  count = 0
   for images in batches:
     found = moments(tf.convert_to_tensor(images))
-    totals = (
-      found if totals is None else tf.nest.map_structure(tf.add, totals, found)
-    )
+    totals = tf.nest.map_structure(tf.add, totals, found) if totals else found
     count += 1
   if not count:
     raise ValueError("estimating the statistics needs at least one batch")

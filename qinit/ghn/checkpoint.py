@@ -43,7 +43,7 @@ def load(path: str | os.PathLike) -> HyperNet:
     raise CheckpointError(f"{path}: {error}") from None
 
 
-def _found(path):
+def _found(path: Path) -> Path:
   if found := published.find(str(path)):
     return found
   names = ", ".join(published.names())

@@ -79,8 +79,9 @@ def weight_shapes(config: GhnConfig) -> dict[str, Shape]:
     len(embed.spatial_values(k)) + 1,
     len(embed.channel_values(classes)) + 1,
   )
-  shapes = {"ln.weight": (hid,), "ln.bias": (hid,)} if config.layernorm else {}
-  shapes |= {
+  norm: dict[str, Shape] = {"ln.weight": (hid,), "ln.bias": (hid,)}
+  return {
+    **(norm if config.layernorm else {}),
     "embed.weight": (len(PRIMITIVES), hid),
     "shape_enc.embed_spatial.weight": (rows[0], hid // 4),
     "shape_enc.embed_channel.weight": (rows[1], hid // 4),
@@ -96,7 +97,6 @@ def weight_shapes(config: GhnConfig) -> dict[str, Shape]:
     **_linear("decoder_1d.fc.2", 2 * hid, 2 * channels),
     **_linear("bias_class.1", channels, classes),
   }
-  return shapes
 
 
 def initial_weights(config: GhnConfig, seed: int = 0) -> dict[str, np.ndarray]:

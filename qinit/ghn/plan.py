@@ -41,12 +41,15 @@ class Plan:
   def __init__(self, specs, graphs, most: int, normalise: bool):
     self._most = most
     self._graphs = graphs
-    self._kernels, self._vectors, self._heads = [], {}, []
+    self._kernels: list[Kernel] = []
+    self._heads: list[Kernel] = []
+    # (is_beta, channels) -> (network, key, row of the node's state)
+    self._vectors: dict[tuple[bool, int], list[tuple[int, str, int]]] = {}
     first = 0
     for b, (spec, graph) in enumerate(zip(specs, graphs, strict=True)):
       self._collect(b, first, spec.param_specs(), graph)
       first += len(graph)
-    self._pieces = []  # (elements, shape of a group, keys of its members)
+    self._pieces: list[_Piece] = []
     self.arrays = {
       **self._position_arrays(),
       **self._crop_arrays(normalise),
@@ -57,7 +60,7 @@ class Plan:
 
   def assemble(self, flat, kernels, biases) -> list[dict[str, tf.Tensor]]:
     """The parameters of each network from what `decode` returns."""
-    params = [{} for _ in self._graphs]
+    params: list[dict[str, tf.Tensor]] = [{} for _ in self._graphs]
     counts = np.array([math.prod(p.have) for p in self._pieces], np.int32)
     parts = tf.split(flat, counts, num=len(counts)) if len(counts) else []
     for piece, part in zip(self._pieces, parts, strict=True):
@@ -150,7 +153,7 @@ class Plan:
 class _Piece:
   """Members of one shape: as decoded, as repeated, as TensorFlow has it."""
 
-  owners: list
+  owners: list[tuple[int, str]]
   have: Shape
   whole: Shape
   shape: Shape

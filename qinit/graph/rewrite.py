@@ -1,6 +1,7 @@
 """Rewrites of a network: folding of BatchNorm and pruning of dead branches."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from qinit.graph import ops
 from qinit.graph.spec import INPUT, NetSpec
@@ -45,7 +46,7 @@ def fold_spec(spec: NetSpec) -> NetSpec:
       renamed[node.name] = node.inputs[0]
       continue
     op = node.op
-    if node.name in biased:
+    if isinstance(op, _CONVS) and node.name in biased:
       op = dataclasses.replace(op, use_bias=True)
     inputs = tuple(renamed.get(i, i) for i in node.inputs)
     nodes.append(dataclasses.replace(node, op=op, inputs=inputs))
@@ -55,7 +56,7 @@ def fold_spec(spec: NetSpec) -> NetSpec:
   return NetSpec(spec.input_shape, tuple(nodes))
 
 
-def fold_batch_norm(spec: NetSpec, params: dict) -> tuple[NetSpec, dict]:
+def fold_batch_norm(spec: NetSpec, params: Mapping) -> tuple[NetSpec, dict]:
   """Folds every BatchNorm into the convolution before it.
 
   w_fold = gamma w / sqrt(var + eps), b_fold = beta + (b - mean) gamma /
@@ -63,18 +64,18 @@ def fold_batch_norm(spec: NetSpec, params: dict) -> tuple[NetSpec, dict]:
   Matter). Arrays and tensors both work; tensors stay differentiable.
   """
   params = dict(params)
+  norms = {n.name: n.op for n in spec.nodes if isinstance(n.op, ops.BatchNorm)}
   for name, folds in fold_plan(spec).items():
     roles = ("gamma", "beta", "moving_mean", "moving_variance")
     statistics = [params.pop(f"{name}/{role}") for role in roles]
-    epsilon = spec.node(name).op.epsilon
     for fold in folds:
       part = [s[fold.start : fold.stop] for s in statistics]
-      params |= fold_conv(params, fold.conv, *part, epsilon)
+      params |= fold_conv(params, fold.conv, norms[name].epsilon, *part)
   folded = fold_spec(spec)
   return folded, {key: params[key] for key in folded.param_specs()}
 
 
-def fold_conv(params, conv, gamma, beta, mean, variance, epsilon) -> dict:
+def fold_conv(params, conv, epsilon, gamma, beta, mean, variance) -> dict:
   """Kernel and bias of convolution `conv` with one BatchNorm folded in."""
   scale = gamma / (variance + epsilon) ** 0.5
   bias = params.get(f"{conv}/bias", 0.0)

@@ -173,7 +173,8 @@ def from_dict(data: dict) -> NetSpec:
   """
   if not isinstance(data, dict) or not isinstance(data.get("nodes"), list):
     raise SpecError("a network needs an object with `input_shape` and `nodes`")
-  return NetSpec(data.get("input_shape"), [_node(n) for n in data["nodes"]])
+  nodes = tuple(_node(node) for node in data["nodes"])
+  return NetSpec(data.get("input_shape", ()), nodes)
 
 
 def from_json(text: str) -> NetSpec:

@@ -39,7 +39,8 @@ def cluster(
   ray = _connected(address)
   from ray.util.queue import Queue
 
-  news, watches = Queue(actor_options={"num_cpus": 0}), {}
+  news = Queue(actor_options={"num_cpus": 0})
+  watches: dict[int, Watcher] = {}
   remote = ray.remote(_remote).options(
     num_cpus=cpus,
     num_gpus=gpus,

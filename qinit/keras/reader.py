@@ -60,7 +60,8 @@ def read(model: tf_keras.Model) -> Network:
       tensor[name] = sources[0]
   spec = NetSpec(tuple(model.input_shape[1:]), tuple(nodes))
   softmax = has_softmax(model.layers[-1])
-  return Network(spec, *_params(model, spec), softmax)
+  params, untrained = _params(model, spec)
+  return Network(spec, params, untrained, softmax)
 
 
 def _check(model):

@@ -1,5 +1,8 @@
 """Keras layers as ops of the table."""
 
+from collections.abc import Callable
+from typing import NoReturn
+
 import tf_keras
 
 from qinit.errors import SpecError
@@ -152,12 +155,12 @@ def _always(op):
   return lambda layer: [("", op)]
 
 
-def _refuse(layer, sentence):
+def _refuse(layer, sentence) -> NoReturn:
   raise SpecError(f"layer {layer.name!r} cannot be quantised: {sentence}")
 
 
 _ACTIVATIONS = {"relu": ops.Relu(), "relu6": ops.Relu(6)}
-_ROWS = {
+_ROWS: dict[str, Callable[..., list[Step]]] = {
   "Conv2D": _conv,
   "DepthwiseConv2D": _conv,
   own.ExactConv2D.__name__: _conv,

@@ -57,7 +57,7 @@ def protection(degree: np.ndarray, bits: int) -> np.ndarray:
   last of them in order."""
   ordered = np.sort(degree)
   rank = np.searchsorted(ordered, degree, "right") / len(degree)
-  return np.float32(_LOW[bits] + _CHANGE * rank)
+  return (_LOW[bits] + _CHANGE * rank).astype(np.float32)
 
 
 def _trimmed(x):

@@ -67,7 +67,7 @@ def parse(name: str) -> Format:
     found = Format("scaled", int(match[1]))
   else:
     found = Format("none", 0)
-  if not 2 <= found.bits <= 16 or (_FIX.match(name) and match[1] == "0"):
+  if not 2 <= found.bits <= 16 or found.bits == found.frac:
     raise QuantError(
       f"{name!r} is no format: write binary, ternary, fix4.4 (integer bits"
       " with the sign, fraction bits) or scaled4, of 2 to 16 bits"

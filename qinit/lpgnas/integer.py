@@ -3,6 +3,7 @@ a formula alone; everything else is int64."""
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -36,7 +37,8 @@ def clip(codes: np.ndarray, fmt: Format) -> np.ndarray:
 def add(terms: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
   """The sum of (codes, fraction bits), with the most fraction bits of all."""
   most = max(f for _, f in terms)
-  return sum(codes << (most - f) for codes, f in terms), most
+  aligned = (codes << (most - f) for codes, f in terms)
+  return functools.reduce(np.add, aligned), most
 
 
 def score(a: np.ndarray, f: int) -> np.ndarray:
@@ -85,7 +87,7 @@ def _powers():
   return np.rint(np.ldexp(np.exp(-x), _ONE)).astype(np.int64)
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
   "none": lambda x: x,
   "relu": lambda x: np.maximum(x, 0),
   "leaky_relu": lambda x: np.where(x > 0, x, 0.2 * x),

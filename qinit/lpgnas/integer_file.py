@@ -59,7 +59,7 @@ def write(path: str | os.PathLike, model: IntegerModel) -> None:
   }
   buffer = io.BytesIO()
   text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-  np.savez(buffer, meta=text, **arrays)
+  np.savez(buffer, allow_pickle=False, meta=text, **arrays)
   write_bytes(path, buffer.getvalue())
 
 

@@ -73,8 +73,10 @@ class SearchConfig:
   @property
   def phases(self) -> tuple[int, int]:
     """Ka and Kq in epochs."""
-    shares = (self.warm_architecture, self.warm_precision)
-    return tuple(round(share * self.epochs) for share in shares)
+    return (
+      round(self.warm_architecture * self.epochs),
+      round(self.warm_precision * self.epochs),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Search:
       "precision", widths, n + sum(sizes.values()), network, config.seed + 1
     )
     self.cost = cost.Cost(space, cost.GraphSize.of(graph))
-    self.parts = {
+    self.parts: dict[str, tf.Module] = {
       "weights": self.supernet,
       "architecture": self.architecture,
       "precision": self.precision,
@@ -168,10 +170,14 @@ class Search:
     parts = _PARTS[which]
     rate = self.config.dropout if which != "controllers" else 0.0
     with tf.GradientTape() as tape:
-      logits, one_hots = self.sampled(tau, noise, learns, seed, quantised)
+      logits, (decisions, precisions) = self.sampled(
+        tau, noise, learns, seed, quantised
+      )
       drop = dropout(rate, seed)
       taught = which != "weights"
-      found, norm = self.supernet(self.inputs, *one_hots, drop, taught)
+      found, norm = self.supernet(
+        self.inputs, decisions, precisions, drop, taught
+      )
       loss, accuracy = cross_entropy(found, self.graph.labels, nodes)
       total = loss
       if which != "controllers":

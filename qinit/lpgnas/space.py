@@ -143,7 +143,7 @@ def param_shapes(
 ) -> dict[str, tuple[int, ...]]:
   """Shape of every parameter. `block2/weight1` is what block 2 multiplies the
   output of block 1 with (0 is the features)."""
-  shapes = {}
+  shapes: dict[str, tuple[int, ...]] = {}
   for k, block in enumerate(arch.blocks, 1):
     for s in arch.sources(k):
       size = (arch.width(s, num_features), block.hidden)
@@ -235,7 +235,7 @@ class Space:
 
   def decisions(self) -> dict[str, tuple]:
     """Options of the architecture by name of the decision."""
-    found = {}
+    found: dict[str, tuple] = {}
     for k in range(1, self.blocks + 1):
       found |= {
         f"block{k}/attention": self.attentions,

@@ -1,5 +1,6 @@
 """What a network's tensors pass through: their formats."""
 
+import numpy as np
 import tensorflow as tf
 
 from qinit.lpgnas.formats import parse
@@ -23,7 +24,8 @@ class Record:
 
   def __init__(self, precision: Precision):
     self.precision = precision
-    self.codes, self.fractions = {}, {}
+    self.codes: dict[str, np.ndarray] = {}
+    self.fractions: dict[str, int] = {}
 
   def __call__(self, name, x):
     codes, f = split(x, format_of(self.precision, name))

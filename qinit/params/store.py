@@ -12,7 +12,8 @@ from qinit.files import whole
 def save(path: str | os.PathLike, params: Mapping) -> None:
   """Writes `params`; the file appears whole or not at all."""
   with whole(path) as partial, partial.open("wb") as file:
-    np.savez(file, **{key: np.asarray(v) for key, v in params.items()})
+    arrays = {key: np.asarray(value) for key, value in params.items()}
+    np.savez(file, allow_pickle=False, **arrays)
 
 
 def load(path: str | os.PathLike) -> dict[str, np.ndarray]:

@@ -52,7 +52,8 @@ def adaround(
     tap = FakeQuant(placement, rounded, ranges, scheme)
     x = _tensor(placement, rounded, images, source, tap)
     affine = kernel_affine(group, params[group.kernel], ranges, scheme)
-    ranges[group.kernel] = tuple(float(end) for end in affine.range)
+    lo, hi = affine.range
+    ranges[group.kernel] = float(lo), float(hi)
     relu = ops.Relu(placement.ceiling(group))
     rounded[group.kernel] = _round(
       group, relu, params, affine, x, wanted, steps

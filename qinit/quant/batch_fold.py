@@ -100,7 +100,7 @@ class BatchFolded:
     gamma, beta = (self.params[f"{name}/{r}"][part] for r in ("gamma", "beta"))
     epsilon = self.spec.node(name).op.epsilon
     return rewrite.fold_conv(
-      self.params, conv, gamma, beta, mean, variance, epsilon
+      self.params, conv, epsilon, gamma, beta, mean, variance
     )
 
 

@@ -40,7 +40,7 @@ def equalise(spec: NetSpec, params: Mapping) -> dict:
 def neighbours(placement: Placement) -> list[tuple[Group, Group]]:
   """Linear groups whose output a second one alone reads, through a ReLU
   without ceiling or nothing."""
-  readers = {}
+  readers: dict[str, list[Group]] = {}
   for group in placement.groups:
     for name in group.inputs:
       readers.setdefault(name, []).append(group)

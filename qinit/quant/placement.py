@@ -39,13 +39,13 @@ class Group:
     return self.node.op
 
   @property
-  def kernel(self) -> str | None:
-    """Key of the kernel, for what has weights."""
+  def kernel(self) -> str:
+    """Key of the kernel; empty for what has no weights."""
     if isinstance(self.op, ops.DepthwiseConv):
       return f"{self.node.name}/depthwise_kernel"
     if isinstance(self.op, ops.Conv | ops.Dense):
       return f"{self.node.name}/kernel"
-    return None
+    return ""
 
   @property
   def bias(self) -> str:
@@ -95,7 +95,8 @@ class Placement:
 
   def ceiling(self, group: Group) -> int:
     """Where the group's ReLU clips from above; 0 for nowhere."""
-    return self.spec.node(group.name).op.ceiling if group.relu else 0
+    op = self.spec.node(group.name).op
+    return op.ceiling if isinstance(op, ops.Relu) else 0
 
   def absolute(self, tensor: str) -> bool:
     """Whether the range is never clipped: the network's input, its logits."""
@@ -134,7 +135,8 @@ def pairwise_sums(spec: NetSpec) -> NetSpec:
   "name" become nodes "name.sum1", "name.sum2", ... Absent states (Zero) are
   left out of sums.
   """
-  renamed, nodes, zeros = {}, [], set()
+  renamed: dict[str, str] = {}
+  nodes, zeros = [], set()
   for node in spec.nodes:
     inputs = tuple(renamed.get(i, i) for i in node.inputs)
     node = dataclasses.replace(node, inputs=inputs)

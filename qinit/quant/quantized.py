@@ -96,8 +96,8 @@ def bias_codes(bias, scale) -> np.ndarray:
 def kernel_affine(group: Group, kernel, ranges: Ranges, scheme: Scheme):
   """The quantisation of a kernel: over the range under its key, which training
   may have learned, else over its own minimum and maximum."""
-  own = kernel.min(), kernel.max()
-  return Affine.from_range(*ranges.get(group.kernel, own), scheme.weight_bits)
+  lo, hi = ranges.get(group.kernel, (kernel.min(), kernel.max()))
+  return Affine.from_range(lo, hi, scheme.weight_bits)
 
 
 def _weights(group, params, input_scale, ranges, scheme):

@@ -48,7 +48,8 @@ def noisy(x: tf.Tensor, lo, hi, bits: int, seed) -> tf.Tensor:
   """NoiseQuant (Eq. 5) with the nudged range and step of the rounding that it
   stands for."""
   affine = Affine.of_bounds(lo, hi, bits)
-  return noise(x, *affine.range, affine.scale, seed)
+  lo, hi = affine.range
+  return noise(x, lo, hi, affine.scale, seed)
 
 
 def log_through(x: tf.Tensor, lo, hi, bits: int, seed=None) -> tf.Tensor:

@@ -1,7 +1,7 @@
 """Ranges of activations, observed on calibration images."""
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -66,7 +66,8 @@ class Observer:
     self.placement = placement
     self.histograms = {name: Histogram() for name in placement.points}
     # Counting takes one core; the network goes on beside it.
-    self._counting, self._counts = ThreadPoolExecutor(1), []
+    self._counting = ThreadPoolExecutor(1)
+    self._counts: list[Future] = []
 
   def __call__(self, kind, name, tensor):
     if kind != "weight" and name in self.histograms:

@@ -51,16 +51,19 @@ def parse_bits(text: str, clip_percentile: float = 1.0) -> list[Scheme | None]:
   Raises:
     QinitError: naming the entry that is no width.
   """
-  return [_scheme(part.strip(), clip_percentile) for part in text.split(",")]
+  parts = (part.strip() for part in text.split(","))
+  return [
+    None if part == "float" else parse_width(part, clip_percentile)
+    for part in parts
+  ]
 
 
-def _scheme(part, clip_percentile):
-  if part == "float":
-    return None
-  match = _WIDTH.fullmatch(part)
+def parse_width(text: str, clip_percentile: float = 1.0) -> Scheme:
+  """The scheme of a name such as "w4a8"; raises QinitError."""
+  match = _WIDTH.fullmatch(text)
   if not match:
     raise QinitError(
-      f"{part!r} is no width: write float or, for 8-bit weights and 4-bit"
+      f"{text!r} is no width: write float or, for 8-bit weights and 4-bit"
       " activations, w8a4"
     )
   return Scheme(int(match[1]), int(match[2]), clip_percentile)

@@ -110,8 +110,9 @@ class Simulated:
     own = self._with_norms(params)
     values = {INPUT: _rounded_input(x, self._input_range)}
     for chain in self.chains:
-      how = simulation
-      if not isinstance(how, Simulation):
+      if isinstance(simulation, Simulation):
+        how = simulation
+      else:
         how = simulation[chain.output]
       if QUANTIZERS[how.quantizer].random and not training:
         how = dataclasses.replace(how, quantizer="simquant")
@@ -264,7 +265,7 @@ def _linear(step, how, quantizer, x, bounds, own, draw):
   if step.epsilon is not None:
     y = chains.apply(step.op, {role: kernel}, x)
     mean, variance = batch_moments(y)
-    norm = (own["gamma"], own["beta"], mean, variance, step.epsilon)
+    norm = (step.epsilon, own["gamma"], own["beta"], mean, variance)
     folded = rewrite.fold_conv({f"/{role}": kernel}, "", *norm)
     kernel, bias = folded[f"/{role}"], folded["/bias"]
   lo, hi = WEIGHT_CLIPS[how.weight_clip](tf.stop_gradient(kernel))

@@ -22,7 +22,8 @@ def step(group: Group, network: QuantizedNetwork) -> Callable:
     return _linear(group, network)
   sources = [network.affines[name] for name in group.inputs]
   if isinstance(group.op, ops.Add):
-    return _add(*sources, affine, group.relu)
+    a, b = sources
+    return _add(a, b, affine, group.relu)
   if isinstance(group.op, ops.GlobalPool):
     return _mean(sources[0], affine)
   if isinstance(group.op, ops.Pool) and group.op.kind == "avg":
@@ -100,7 +101,7 @@ def _reach(kernel, largest, depthwise):
 
 def _add(a: Affine, b: Affine, y: Affine, relu):
   """Fixed point with 20-bit multipliers, ties up."""
-  scales = np.float32([a.scale / y.scale, b.scale / y.scale])
+  scales = np.array([a.scale / y.scale, b.scale / y.scale], np.float32)
   shift = 20 - int(np.floor(np.log2(scales.max())))
   by_a, by_b = np.rint(np.ldexp(scales, shift)).astype(np.int32)
   half = np.int32(1 << (shift - 1))

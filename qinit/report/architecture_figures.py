@@ -117,7 +117,7 @@ def sheet(samples: Mapping[str, Sequence[Network]]) -> Figure:
 
 def samples(networks: Iterable[Network]) -> list[Network]:
   """The first network of each number of states per cell."""
-  first = {}
+  first: dict[int, Network] = {}
   for network in networks:
     first.setdefault(len(network.config.genotype.normal), network)
     if len(first) == _SAMPLES:

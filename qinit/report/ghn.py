@@ -45,7 +45,7 @@ def training(study: Study) -> list[Block]:
 def evaluation(study: Study) -> list[Block]:
   """Tables 3 to 5, what quantisation changes, and figures."""
   records = study.records
-  blocks = [
+  blocks: list[Block] = [
     Heading("Evaluation of hypernetworks on unseen networks"),
     Paragraph(
       "Top-1 accuracy on CIFAR-10 in percent: mean ± standard error; maximum,"

@@ -119,7 +119,7 @@ def paired_table(records: Iterable[Record]) -> Table:
 
 def by_cell(records: Iterable[Record]) -> dict[tuple, dict[int, dict]]:
   """Metrics by network, by (hypernetwork, width, range of weights, split)."""
-  found = {}
+  found: dict[tuple, dict[int, dict]] = {}
   for record in records:
     if record.status == "ok":
       cell = record.cell

@@ -50,11 +50,11 @@ class Group:
 def groups(records: Iterable[Record]) -> list[Group]:
   """Rows gathered by cell: searched methods first, then the others by name.
   Of two rows of the same cell and seed the later counts."""
-  cells = {}
+  cells: dict[tuple[str, str, str, float | None], dict[int, Record]] = {}
   for record in records:
-    axes = ("dataset", "split", "method", "beta")
-    key = tuple(record.cell[axis] for axis in axes)
-    cells.setdefault(key, {})[record.cell["seed"]] = record
+    cell = record.cell
+    key = (cell["dataset"], cell["split"], cell["method"], cell["beta"])
+    cells.setdefault(key, {})[cell["seed"]] = record
   found = [
     Group(*key, tuple(seeds[s] for s in sorted(seeds)))
     for key, seeds in cells.items()

@@ -5,6 +5,7 @@ import functools
 import math
 import statistics
 from collections.abc import Iterable
+from typing import TypeGuard
 
 from qinit.archs.zoo import ARCHS
 from qinit.params.initializers import INITIALIZERS
@@ -54,7 +55,7 @@ class Group:
   def values(self, metric: str) -> list[float]:
     """The finite values of a metric: of the seeds that trained or, where
     none did, of those that did not, so that a lost row shows what it has."""
-    found = [r.metrics.get(metric) for r in self.trained or self.records]
+    found = (r.metrics.get(metric) for r in self.trained or self.records)
     return [v for v in found if _is_number(v)]
 
   def mean(self, metric: str) -> float | None:
@@ -89,7 +90,7 @@ def suffix(init: str) -> str:
 def groups(records: Iterable[Record]) -> list[Group]:
   """Rows gathered by cell, in the order of the two tables of names. Of two
   rows of the same cell and seed the later counts."""
-  cells = {}
+  cells: dict[tuple[str, str, str], dict[int, Record]] = {}
   for record in records:
     if all(axis in record.cell for axis in AXES):
       arch, init, bits, seed = (record.cell[axis] for axis in AXES)
@@ -118,5 +119,5 @@ def _position(name, table):
   return (names.index(name) if name in names else len(names), name)
 
 
-def _is_number(value):
+def _is_number(value) -> TypeGuard[float]:
   return isinstance(value, int | float) and math.isfinite(value)

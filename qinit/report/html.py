@@ -1,7 +1,7 @@
 """A report as one HTML file without outside resources."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 
 from qinit.report.document import (
@@ -99,7 +99,7 @@ def _figure(block: Figure, pictures):
   )
 
 
-_RENDER = {
+_RENDER: dict[type[Block], Callable[..., str]] = {
   Heading: _heading,
   Paragraph: _paragraph,
   Bullets: _bullets,

@@ -65,12 +65,14 @@ def table(found: Iterable[Group]) -> Table:
 def best_float(found: Iterable[Group]) -> Group | None:
   """The float network best on the validation nodes."""
   floats = [g for g in found if g.method.startswith("float_") and g.trained]
-  return max(floats, key=lambda g: g.mean("val_accuracy"), default=None)
+  return max(floats, key=lambda g: g.mean("val_accuracy") or 0, default=None)
 
 
 def widths(records: Iterable[Record]) -> Table:
   """How often each width was chosen by the searches, by role."""
-  counts = collections.defaultdict(collections.Counter)
+  counts: dict[str, collections.Counter[int]] = collections.defaultdict(
+    collections.Counter
+  )
   for record in records:
     network = record.metrics["network"]
     roles = tensors(len(network["arch"]["blocks"]))

@@ -1,5 +1,6 @@
 """Accuracy against size, every method a point."""
 
+import statistics
 from collections.abc import Iterable
 
 from matplotlib.figure import Figure
@@ -37,8 +38,9 @@ def draw(found: Iterable[Group], metric: str) -> Figure:
   for group in found:
     label, color, marker = _look(group.method)
     hollow = "_fixed_" in group.method
-    x, y = group.mean(metric) / by, group.mean("test_accuracy")
     values = group.values("test_accuracy")
+    x = statistics.fmean(group.values(metric)) / by
+    y = statistics.fmean(values)
     ax.vlines(x, min(values), max(values), color=color, linewidth=1)
     ax.plot(
       [x],

@@ -23,11 +23,29 @@ from qinit.report.sources import Study
 _AXES = ("arch", "bits", "start", "method", "quantizer")
 # A curve counts as having arrived at these percent of test accuracy.
 TARGETS = (30.0, 50.0)
+_HEADERS = (
+  "Network",
+  "Bits",
+  "Start",
+  "Method",
+  "Quantizer",
+  "Seeds",
+  "Float",
+  "Before QAT",
+  "Quantised",
+  "SD",
+  "LiteRT",
+  "Equal codes (%)",
+  "Graph's codes (%)",
+  "Oscillating (%)",
+)
 
 
 def section(study: Study) -> list[Block]:
   """Rows of kind "qat". Different settings are never averaged."""
-  blocks = [Heading("Quantisation-aware training from different starts")]
+  blocks: list[Block] = [
+    Heading("Quantisation-aware training from different starts")
+  ]
   configs = dict.fromkeys(r.config for r in study.records)
   for config in configs:
     records = [r for r in study.records if r.config == config]
@@ -58,23 +76,23 @@ def _part(records, settings, config) -> Iterator[Block]:
 
 def table(records: list[Record]) -> Table:
   """A row per architecture, width, start, method and quantizer."""
-  rows, flagged = [], set()
+  rows: list[tuple[str, ...]] = []
+  flagged = set()
   for axes, members in _groups(records).items():
     trained = [r for r in members if r.status == "ok"]
     if not trained:
       flagged.add(len(rows))
     rows.append((_name(axes[0]), *axes[1:], *_numbers(members, trained)))
-  headers = ("Network", "Bits", "Start", "Method", "Quantizer", "Seeds")
-  headers += ("Float", "Before QAT", "Quantised", "SD", "LiteRT")
-  headers += ("Equal codes (%)", "Graph's codes (%)", "Oscillating (%)")
-  headers += tuple(f"Steps to {target:.0f} %" for target in TARGETS)
-  return Table(headers, tuple(rows), frozenset(flagged), text_columns=5)
+  steps = (f"Steps to {target:.0f} %" for target in TARGETS)
+  return Table(
+    (*_HEADERS, *steps), tuple(rows), frozenset(flagged), text_columns=5
+  )
 
 
 @style.drawing
 def curves(records: list[Record]) -> Picture:
   """Accuracy against steps, a panel per method, a line per start."""
-  panels = {}
+  panels: dict[str, dict[tuple[str, str], list]] = {}
   for axes, members in _groups(records).items():
     line = _mean_curve(r.metrics.get("curve") or [] for r in members)
     if line:

@@ -126,7 +126,8 @@ def results(
 def document(results_dir: str | os.PathLike) -> tuple[list[Block], list[str]]:
   """The blocks of RESULTS.md, a pure function of the committed files, and the
   complaints. Nothing is drawn."""
-  blocks, complaints = [], []
+  blocks: list[Block] = []
+  complaints: list[str] = []
   for kind, _ in SECTIONS:
     study = sources.from_results(Path(results_dir) / kind)
     complaints += study.complaints

@@ -34,7 +34,7 @@ def init_study(study: Study) -> list[Block]:
   layerwise files belong."""
   configs = [r.config for r in study.records]
   ordered = sorted(set(configs), key=lambda c: (-configs.count(c), c))
-  blocks = [Heading("Random-initialisation study")]
+  blocks: list[Block] = [Heading("Random-initialisation study")]
   for i, config in enumerate(ordered):
     part = Study(
       records=tuple(r for r in study.records if r.config == config),
@@ -182,7 +182,7 @@ def _layerwise(study, groups, prefix):
 def _first_runs(study: Study, arch: str) -> dict:
   """Layerwise rows by initialiser, of the smallest seed there is."""
   cells = sorted((c for c in study.layers if c[0] == arch), key=grid.cell_order)
-  runs = {}
+  runs: dict[str, list] = {}
   for cell in cells:
     runs.setdefault(cell[1], study.layers[cell])
   return runs

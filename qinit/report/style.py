@@ -7,9 +7,11 @@ import functools
 import io
 import os
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
 from PIL import Image
 
 from qinit.files import whole
@@ -49,7 +51,7 @@ def line(init: str) -> Line:
   return LINES.get(init, Line(BLACK, "-", "x"))
 
 
-RC = {
+RC: dict[RcKeyType, Any] = {
   "font.size": 9,
   "axes.titlesize": 10,
   "axes.labelsize": 9,

@@ -48,7 +48,7 @@ def write_distributions(
     arrays[f"{kind}/{name}/edges"] = one.edges
     arrays[f"{kind}/{name}/counts"] = one.counts
   with whole(path) as partial, partial.open("wb") as file:
-    np.savez_compressed(file, **arrays)
+    np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def read_distributions(path: str | os.PathLike) -> Distributions:

@@ -36,7 +36,8 @@ class LayerStats:
     self._moments = Moments()
     self._signal = self._noise = 0.0
     self._clipped = 0
-    self._counts = self._channel_lo = self._channel_hi = None
+    self._counts = np.zeros((0, _FINE), np.int64)  # a row a channel
+    self._channel_lo = self._channel_hi = np.empty(0)
 
   def update(self, values: np.ndarray, dequantised: np.ndarray) -> None:
     """Takes a batch of float values and what quantisation made of them."""
@@ -61,7 +62,7 @@ class LayerStats:
     Raises:
       ValueError: if nothing was.
     """
-    if self._counts is None:
+    if not self._counts.size:
       raise ValueError(f"no values of {name!r} were seen")
     channel_lo, channel_hi = self._channel_percentiles()
     count = self._moments.count
@@ -95,7 +96,7 @@ class LayerStats:
 
   def _update_channels(self, x):
     lo, hi = tensor.channel_ranges(x)
-    if self._counts is None:
+    if not self._counts.size:
       self._counts = np.zeros((x.shape[1], _FINE), np.int64)
       self._channel_lo, self._channel_hi = lo, hi
     self._channel_lo = np.minimum(self._channel_lo, lo)

@@ -88,9 +88,7 @@ def shifted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   rows, columns = rng.integers(0, 2 * _PAD + 1, (2, count))
   rows = rows[:, None] + np.arange(height)
   columns = columns[:, None] + np.arange(width)
-  columns = np.where(
-    rng.random(count)[:, None] < 0.5, columns, columns[:, ::-1]
-  )
+  columns = np.where(rng.random([count, 1]) < 0.5, columns, columns[:, ::-1])
   each = np.arange(count)[:, None, None]
   return large[each, rows[:, :, None], columns[:, None]]
 

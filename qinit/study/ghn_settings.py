@@ -80,8 +80,9 @@ class GhnTrain:
   def ways(self) -> list[Simulation | None]:
     """The quantisation of each of the widths."""
     return [
-      scheme
-      and Simulation(
+      None
+      if scheme is None
+      else Simulation(
         scheme.weight_bits,
         scheme.activation_bits,
         self.quantizer,

@@ -27,7 +27,7 @@ from qinit.params.initializers import (
   initial_params,
   studied_kernels,
 )
-from qinit.quant.scheme import parse_bits
+from qinit.quant.scheme import parse_width
 from qinit.record import Record
 from qinit.stats import accuracy
 from qinit.study import quantise
@@ -113,7 +113,7 @@ def run_cell(
   params = keras.params(model)
   tf_keras.backend.clear_session()
   for row in rows:
-    (scheme,) = parse_bits(row["bits"], study.clip_percentile)
+    scheme = parse_width(row["bits"], study.clip_percentile)
     status, more = "diverged", {}
     if not (outcome.diverged or dead):
       watch.say(f"quantising to {scheme.name}")

@@ -42,7 +42,7 @@ def layer_statistics(
 
 def _weights(network, params):
   for group in network.placement.groups:
-    if group.kernel is None:
+    if not group.kernel:
       continue
     kernel = np.asarray(params[group.kernel])
     weights = network.weights[group.name]

@@ -141,7 +141,7 @@ class LpgnasStudy:
   def search_config(self, cell: Cell) -> SearchConfig:
     return SearchConfig(
       space=Space(self.blocks, self.formats),
-      beta=cell.beta,
+      beta=cell.beta or 0.0,
       epochs=self.search_epochs,
       single_level=self.single_level,
       controller=self.controller,

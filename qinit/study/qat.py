@@ -28,7 +28,7 @@ from qinit.files import locked, write_text
 from qinit.graph.spec import NetSpec
 from qinit.grid.task import Watcher
 from qinit.keras.fit import FitConfig, Outcome, fit, lost
-from qinit.quant.scheme import parse_bits
+from qinit.quant.scheme import parse_width
 from qinit.record import Record
 from qinit.study import ptq, quantise
 from qinit.study.curve import IMAGES, Curve
@@ -185,7 +185,7 @@ class _Training:
   def __init__(self, study, cell, data, watch):
     self.study, self.cell, self.data, self.watch = study, cell, data, watch
     self.spec = study.spec(cell, data.num_classes)
-    (self.scheme,) = parse_bits(cell.bits, study.clip_percentile)
+    self.scheme = parse_width(cell.bits, study.clip_percentile)
     self.folder = study.folder(cell)
     self.test = scaled(data.test_images)
     self.images = quantise.calibration(

@@ -131,7 +131,8 @@ def test_names_round_trip():
 
 
 @pytest.mark.parametrize(
-  "name", ["fix0.4", "fix4", "scaled1", "scaled17", "int8", "fix9.9", ""]
+  "name",
+  ["fix0.4", "fix00.4", "fix4", "scaled1", "scaled17", "int8", "fix9.9", ""],
 )
 def test_unknown_formats_are_named(name):
   with pytest.raises(QuantError, match="is no format"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import tf_keras
 
 from qinit.errors import QuantError
@@ -10,6 +11,7 @@ from qinit.graph.spec import NetSpec
 from qinit.quant.deployed import Deployed
 from qinit.quant.limits import widen
 from qinit.quant.placement import place
+from qinit.quant.scheme import Ranges
 from qinit.quant.tfmot.layers import Quantize, QuantizedLinear
 from qinit.quant.tfmot.layout import SUFFIX
 from qinit.quant.tfmot.settings import QatSettings
@@ -28,7 +30,8 @@ def deploy(
   Raises:
     QuantError: for weights quantised per channel, which UINT8 files lack.
   """
-  params, ranges = {}, {}
+  params: dict[str, np.ndarray] = {}
+  ranges: Ranges = {}
   for layer in linear_layers(model):
     params |= {f"{layer.name}/{r}": v for r, v in layer.exported().items()}
     bounds = layer.kernel_range()

@@ -1,6 +1,6 @@
 """Turns a float model into the one that is trained for quantisation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tf_keras
@@ -56,11 +56,17 @@ def build(
 class _Builder:
   """Adds the groups of a placement to a Keras model, node after node."""
 
-  def __init__(self, network, params, weights, placement, ranges, settings):
+  def __init__(
+    self,
+    network: Network,
+    params: Mapping[str, np.ndarray],
+    weights: Mapping[str, np.ndarray],
+    placement: Placement,
+    ranges: Ranges,
+    settings: QatSettings,
+  ):
     self.network, self.params, self.weights = network, params, weights
-    self.placement: Placement = placement
-    self.ranges: Ranges = ranges
-    self.settings: QatSettings = settings
+    self.placement, self.ranges, self.settings = placement, ranges, settings
     self.norms = {
       fold.conv: (norm, fold)
       for norm, folds in rewrite.fold_plan(network.spec).items()
@@ -68,7 +74,9 @@ class _Builder:
     }
     self.slots = _slots(placement)
     self.points = {owner: self._point(owner) for owner in self.slots}
-    self.scales, self.values = {}, {}
+    # By owner, and by node: Keras tensors.
+    self.scales: dict[str, object] = {}
+    self.values: dict[str, object] = {}
 
   def model(self) -> tf_keras.Model:
     spec = self.placement.spec
@@ -165,7 +173,7 @@ class _Builder:
 def _slots(placement: Placement) -> dict[str, list[str]]:
   """For each quantisation point the tensors to round; where all members move
   codes only (zeros), the first."""
-  members = {owner: [] for owner in placement.points}
+  members: dict[str, list[str]] = {owner: [] for owner in placement.points}
   for name in (INPUT, *(g.name for g in placement.groups)):
     members[placement.owner[name]].append(name)
   rounds = {INPUT, *(g.name for g in placement.groups if g.rounds)}

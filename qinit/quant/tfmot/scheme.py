@@ -12,7 +12,7 @@ from qinit.quant.tfmot.settings import QatSettings
 _API = tfmot.quantization.keras
 
 
-class QatScheme(_API.QuantizeScheme):
+class QatScheme(tfmot.quantization.keras.QuantizeScheme):
   """BN-folded quantisation at 2 to 8 bits, placed as the runtime needs it.
 
   Args:
@@ -52,7 +52,7 @@ def quantize_model(model: tf_keras.Model, scheme: QatScheme) -> tf_keras.Model:
   return _API.quantize_apply(_API.quantize_annotate_model(model), scheme)
 
 
-class SelfQuantized(_API.QuantizeConfig):
+class SelfQuantized(tfmot.quantization.keras.QuantizeConfig):
   """Says to TFMOT that a layer of the transformed model quantises itself: a
   folded kernel is no variable that a wrapper could replace."""
 
@@ -75,7 +75,7 @@ class SelfQuantized(_API.QuantizeConfig):
     return {}
 
 
-class _Layout(_API.QuantizeLayoutTransform):
+class _Layout(tfmot.quantization.keras.QuantizeLayoutTransform):
   def __init__(self, scheme: QatScheme):
     self.scheme = scheme
 
@@ -90,7 +90,7 @@ class _Layout(_API.QuantizeLayoutTransform):
     return quantised, {}  # no layer needs TFMOT's wrapper
 
 
-class _Registry(_API.QuantizeRegistry):
+class _Registry(tfmot.quantization.keras.QuantizeRegistry):
   def supports(self, layer):
     return True
 
