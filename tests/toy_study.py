@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import time
 from pathlib import Path
 
 from qinit.errors import DataError
@@ -17,12 +18,14 @@ class ToyStudy:
     deaths: how often the process of the last cell is killed, between its
       rows.
     broken: the cell that raises DataError.
+    pause: seconds before every row.
   """
 
   output_dir: str
   count: int = 4
   deaths: int = 0
   broken: int = -1
+  pause: float = 0.0
 
   def identity(self):
     return {"toy": True}
@@ -38,6 +41,7 @@ class ToyStudy:
       raise DataError("cell is broken")
     (Path(self.output_dir) / f"begun_{cell}_{os.getpid()}").touch()
     for row in rows:
+      time.sleep(self.pause)
       watch.say(f"power {row['power']}")
       watch(row["n"])
       yield Record("toy", row, "", {"value": cell ** row["power"]})

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import multiprocessing
 import os
+import threading
 import traceback
 from collections.abc import Iterator
 from multiprocessing import connection
@@ -145,6 +146,7 @@ class _Relay(Watcher):
 
 def _serve(pipe):
   """The life of a worker."""
+  threading.Thread(target=_end_with_parent, daemon=True).start()
   with _silence():  # importing TensorFlow writes to stderr
     work = pipe.recv()
   while True:
@@ -155,6 +157,12 @@ def _serve(pipe):
     except Exception as error:
       error.add_note(traceback.format_exc())
       pipe.send(("error", error))
+
+
+def _end_with_parent():
+  """No cell goes on that nobody hears, beside the one that begins again."""
+  connection.wait([multiprocessing.parent_process().sentinel])
+  os._exit(1)
 
 
 @contextlib.contextmanager

@@ -171,7 +171,7 @@ class _Trainer:
       epoch,
     )
 
-  @tf.function
+  @tf.function(autograph=False)
   def _step(self, images, labels, loss, correct):
     with tf.GradientTape() as tape:
       logits = self.model(images, training=True)

@@ -115,7 +115,7 @@ def _fake_quantised(network, params, tap, images, labels):
   """The fake-quant graph, a float simulation, beside the exact one."""
   placement = network.placement
 
-  @tf.function(input_signature=[_image_batch(placement.spec)])
+  @tf.function(input_signature=[_image_batch(placement.spec)], autograph=False)
   def logits(batch):
     return forward(placement.spec, params, batch, tap)
 

@@ -48,7 +48,9 @@ def _one_at_a_time(placement, params, tap, images):
   image_batch = tf.TensorSpec([None, *placement.spec.input_shape], tf.float32)
 
   # The choice is an argument, so that one trace serves all tensors.
-  @tf.function(input_signature=[image_batch, tf.TensorSpec([], tf.int32)])
+  @tf.function(
+    input_signature=[image_batch, tf.TensorSpec([], tf.int32)], autograph=False
+  )
   def run(batch, chosen):
     def choose(kind, name, tensor):
       key = _key(kind, name)

@@ -1,6 +1,10 @@
 """Whatever engine runs a grid, its records are the same."""
 
 import functools
+import os
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -98,6 +102,38 @@ def test_what_a_cell_raises_is_raised(tmp_path, engine):
   with pytest.raises(DataError) as raised:
     list(grid.run(ToyStudy(str(tmp_path), broken=2), engine=engine))
   assert str(raised.value) == "cell is broken"
+
+
+def test_workers_end_with_the_command_that_began_them(tmp_path):
+  code = (
+    "import functools; from qinit.grid.run import run;"
+    "from qinit.grid.processes import processes;"
+    "from tests.toy_study import ToyStudy;"
+    f"study = ToyStudy({str(tmp_path)!r}, pause=60);"
+    "list(run(study, engine=functools.partial(processes, jobs=2)))"
+  )
+  command = subprocess.Popen([sys.executable, "-c", code])
+  assert until(lambda: len(list(tmp_path.glob("begun_*"))) == 2)
+  command.kill()
+  command.wait()
+  workers = [int(p.name.split("_")[2]) for p in tmp_path.glob("begun_*")]
+  assert until(lambda: not any(map(alive, workers)))
+
+
+def until(happened, seconds=30):
+  """Whether it happens in time."""
+  end = time.monotonic() + seconds
+  while not happened() and time.monotonic() < end:
+    time.sleep(0.1)
+  return happened()
+
+
+def alive(pid):
+  try:
+    os.kill(pid, 0)
+  except ProcessLookupError:
+    return False
+  return True
 
 
 def test_a_damaged_row_is_told_and_made_again(tmp_path):
