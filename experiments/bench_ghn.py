@@ -47,7 +47,7 @@ def run() -> list[tuple]:
 
 def sample(count: int, seed: int = 0) -> list[NetSpec]:
   """Random networks of 64 to 320 nodes."""
-  from qinit.archs import genotype
+  from qinit.archs import darts
   from qinit.errors import SpecError
   from qinit.graph.view import view
 
@@ -56,8 +56,8 @@ def sample(count: int, seed: int = 0) -> list[NetSpec]:
   while len(specs) < count:
     config = _config(rng)
     try:
-      width = _width(rng, config, genotype.build(config).num_params() / 1e6)
-      spec = genotype.build(dataclasses.replace(config, C=width))
+      width = _width(rng, config, darts.build(config).num_params() / 1e6)
+      spec = darts.build(dataclasses.replace(config, C=width))
     except SpecError:  # disconnected by `none`
       continue
     if 64 <= len(view(spec)) <= 320:

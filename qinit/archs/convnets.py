@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from qinit.archs import genotype
+from qinit.archs import darts, genotype
 from qinit.archs.collection import GENERATOR, NAMED, Network
 from qinit.errors import DataError
 from qinit.graph.spec import NetSpec
@@ -32,7 +32,7 @@ def spec(example: Mapping) -> NetSpec:
   Raises:
     SpecError: if its arguments are damaged.
   """
-  return genotype.build(genotype.from_json(_text(example["spec"])))
+  return darts.build(genotype.from_json(_text(example["spec"])))
 
 
 class ConvNets:
@@ -77,7 +77,7 @@ class ConvNets:
   ) -> list[tuple[NetSpec, GhnGraph]]:
     """Networks with their graphs and virtual edges, ready for a training
     step."""
-    specs = [genotype.build(self[index].config) for index in indices]
+    specs = [darts.build(self[index].config) for index in indices]
     return [(net, view(net, virtual_edge)) for net in specs]
 
 

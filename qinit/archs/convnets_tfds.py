@@ -2,8 +2,8 @@
 
 After `import qinit.archs.convnets_tfds`:
 
-  tfds.load("conv_nets250k", split="train", data_dir=...)
-  tfds.load("conv_nets250k/bn_free_50k", split="train", data_dir=...)
+    tfds.load("conv_nets250k", split="train", data_dir=...)
+    tfds.load("conv_nets250k/bn_free_50k", split="train", data_dir=...)
 
 Random access needs ArrayRecord files: see `qinit.archs.convnets`.
 """

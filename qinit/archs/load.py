@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from qinit.archs import genotype, zoo
+from qinit.archs import darts, genotype, zoo
 from qinit.errors import SpecError
 from qinit.graph import rewrite, spec
 from qinit.graph.spec import NetSpec
@@ -40,4 +40,4 @@ def from_json(text: str) -> NetSpec:
     raise SpecError(f"not JSON: {error}") from None
   if isinstance(data, dict) and "nodes" in data:
     return rewrite.prune(spec.from_dict(data))
-  return genotype.build(genotype.from_dict(data))
+  return darts.build(genotype.from_dict(data))

@@ -1,6 +1,6 @@
 """Checks on a device that a quantised file gives the codes it gave at export.
 
-  python device_check.py MODEL.tflite MODEL.check.npz
+    python device_check.py MODEL.tflite MODEL.check.npz
 
 Needs nothing but numpy and ai-edge-litert, so it can be copied alone. Exit
 code 0: every code is equal; 1: some differ; 2: bad input.

@@ -1,6 +1,6 @@
 """How long a TensorFlow Lite file takes on this machine, and how much memory.
 
-  python latency.py MODEL.tflite THREADS RUNS
+    python latency.py MODEL.tflite THREADS RUNS
 
 Needs nothing but numpy and ai-edge-litert, so it can be copied to a device
 alone. Prints one line of JSON: latencies in milliseconds, and the memory that

@@ -1,9 +1,9 @@
 """Gated message passing by topological level (Eq. 3 and 4 of GHN-2).
 
-A sweep visits the nodes so that each follows those that it hears from:
+A sweep visits the nodes so that each, v, follows those that it hears from, u:
 
-  m_v = sum_{d(u, v) = 1} f1(h_u) + sum_{d(u, v) >= 1} f2(h_u) / d(u, v)
-  h_v = GRU(m_v, x_v)
+    m_v = sum_{d(u, v) = 1} f1(h_u) + sum_{d(u, v) >= 1} f2(h_u) / d(u, v)
+    h_v = GRU(m_v, x_v)
 
 (the second sum, over the virtual edges, includes the direct neighbours, as in
 the published code and unlike Eq. 4 of the paper). Nodes that do not depend on

@@ -9,9 +9,9 @@ _LARGEST_NORM = 5.0
 class Adam(tf.Module):
   """Adam with L2 decay that is coupled, added behind the clipping:
 
-  g <- min(1, 5 / (|g| + 1e-6)) g + decay w
-  m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2
-  w <- w - rate m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + 1e-8)
+      g <- min(1, 5 / (|g| + 1e-6)) g + decay w
+      m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2
+      w <- w - rate m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + 1e-8)
 
   |g| is the norm of all gradients together. (PyTorch's Adam after
   `clip_grad_norm_`; Keras' epsilon is 1e-7 and its decay decoupled.)

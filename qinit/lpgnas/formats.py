@@ -1,13 +1,15 @@
 """Low-precision formats: integer codes times a power of two.
 
-  value = code * 2^-f
+    value = code * 2^-f
+
+With a = abs(x) for the tensor x to be rounded:
 
 | name | bits | codes | f |
 |---|---|---|---|
 | fixI.F | I + F | -2^(n-1) .. 2^(n-1) - 1 | F (I counts the sign) |
-| scaledN | N | the same | N - 1 - e, with the least e: max|x| < 2^e |
-| ternary | 2 | -1, 0, 1 | 2^-f next to the mean of |x| above 0.7 mean|x| |
-| binary | 1 | -1, 1 | 2^-f next to mean|x| |
+| scaledN | N | the same | N - 1 - e, with the least e: max(a) < 2^e |
+| ternary | 2 | -1, 0, 1 | 2^-f next to the mean of all a > 0.7 mean(a) |
+| binary | 1 | -1, 1 | 2^-f next to mean(a) |
 
 Rounding is to even. Bare fixI.F is what the paper describes; `scaled` is the
 cure of its dead layers: Glorot weights of a wide layer are all less than half

@@ -1,10 +1,13 @@
 """A graph neural network of blocks, run forward.
 
-  h = sum_s x_s W_s;  y_i = agg_j alpha_ij h_j + b;  x = act(y)
+    h = sum_s x_s W_s;  y_i = agg_j alpha_ij h_j + b;  x = act(y)
 
-for every block, over the sources s that it reads, and logits = sum_s x_s W_s
-+ b behind the last. The same function runs the derived network and the
-supernet: numbers in `Plan` are Python's in the one and tensors in the other.
+for every block, over the sources s that it reads, and behind the last
+
+    logits = sum_s x_s W_s + b
+
+The same function runs the derived network and the supernet: numbers in `Plan`
+are Python's in the one and tensors in the other.
 """
 
 from typing import NamedTuple

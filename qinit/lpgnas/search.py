@@ -1,10 +1,11 @@
 """The search: one round in which weights, architecture and precision are
 learnt by back-propagation, after LPGNAS.
 
-  epoch < Ka        architectures uniformly at random, no formats: weights
-  Ka <= epoch < Kq  formats uniformly at random; the architecture controller
-                    learns
-  Kq <= epoch       both controllers learn
+| epoch | architectures | formats |
+|---|---|---|
+| below Ka | uniformly at random | none |
+| from Ka | the controller's, which learns | uniformly at random |
+| from Kq | the controller's, which learns | the controller's, which learns |
 
 Each epoch samples one network for a step of the weights on the training
 nodes, and from Ka on one for a step of the controllers on the validation

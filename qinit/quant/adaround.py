@@ -33,8 +33,8 @@ def adaround(
 
   Layer after layer, with x_q from the layers before, already rounded:
 
-    min_V |f(W x) - f(W~ x_q)|^2 + lambda sum(1 - |2 h(V) - 1|^beta),
-    W~ = s clip(floor(W / s) + h(V), -Z, L - Z)   (Eqs. 21 to 25)
+      min_V |f(W x) - f(W~ x_q)|^2 + lambda sum(1 - |2 h(V) - 1|^beta),
+      W~ = s clip(floor(W / s) + h(V), -Z, L - Z)   (Eqs. 21 to 25)
 
   Args:
     spec: with its BatchNorms folded, and its `params`.

@@ -28,8 +28,8 @@ class Affine:
   def from_range(cls, lo: float, hi: float, bits: int) -> "Affine":
     """The quantisation of the range [lo, hi].
 
-    s = (hi - lo) / (2^n - 1)   (Eq. 2 of Starting Positions Matter)
-    Z = round(-lo / s)          (Eq. 3)
+        s = (hi - lo) / (2^n - 1)   (Eq. 2 of Starting Positions Matter)
+        Z = round(-lo / s)          (Eq. 3)
 
     Departures: the range is widened to hold 0, whose code is then exact; Z
     comes from float64 and a tie rounds up, where float32 puts [-1, 1] on

@@ -29,7 +29,7 @@ def channel_ranges(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def average_precision(channel_lo, channel_hi, lo: float, hi: float) -> float:
   """Average channel precision: mean over channels of
 
-    (channel_hi - channel_lo) / (hi - lo),
+      (channel_hi - channel_lo) / (hi - lo),
 
   after Nagel et al., Data-Free Quantization, 2019. A channel counts only as
   far as it lies inside `lo..hi`, as the quantiser sees it, so that the value
@@ -60,7 +60,7 @@ def kurtosis(values: np.ndarray) -> float:
 def sqnr_db(values: np.ndarray, approximations: np.ndarray) -> float:
   """Signal-to-quantisation-noise ratio in decibels,
 
-    10 log10(sum x^2 / sum (x - q)^2).
+      10 log10(sum x^2 / sum (x - q)^2).
 
   Infinite where nothing was lost, NaN where there is no signal either.
   """

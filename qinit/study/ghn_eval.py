@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from qinit import ghn as hypernetworks
 from qinit import record
-from qinit.archs import genotype
+from qinit.archs import darts
 from qinit.archs.collection import Network, convnets_250k
 from qinit.archs.convnets import ConvNets
 from qinit.archs.generator import Generator
@@ -204,7 +204,7 @@ def evaluate(
   """The rows of one network at all widths, which share its prediction (unless
   the hypernetwork sees the width), the images and the float logits."""
   begin = time.monotonic()
-  spec = genotype.build(network.config)
+  spec = darts.build(network.config)
   ways, params, reference = settings.ways(), None, None
   for row in rows:
     bits = row["bits"]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from qinit.archs import genotype
+from qinit.archs import darts
 from qinit.archs.collection import Network
 from qinit.data.normalise import RANGE
 from qinit.functional import chains
@@ -95,7 +95,7 @@ def step(
     dtype: of the float networks; the hypernetwork is always in float32.
   """
   share = share or len(tasks)
-  specs = [genotype.build(task.network.config) for task in tasks]
+  specs = [darts.build(task.network.config) for task in tasks]
   graphs = [ghn.view(spec) for spec in specs]
   widths = [
     widths_of(task.how, spec, graph)

@@ -56,7 +56,7 @@ def quantise(
 def float_logits(job: Deployed, images: np.ndarray) -> np.ndarray:
   """Logits [N, classes] of the folded network, nothing rounded."""
 
-  @tf.function(reduce_retracing=True)
+  @tf.function(reduce_retracing=True, autograph=False)
   def run(batch):
     return forward(job.spec, job.params, batch)
 

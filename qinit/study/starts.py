@@ -33,10 +33,11 @@ class Start:
 
   Attributes:
     kind: "init", "ghn" or "checkpoint".
-    value: the initialiser's name, or a path.
+    value: the initialiser's name, a path, or the name of a hypernetwork that
+      comes with the package.
 
   Raises:
-    QinitError: for what is neither an initialiser nor a path that exists.
+    QinitError: for what is none of these.
   """
 
   kind: str
@@ -48,7 +49,7 @@ class Start:
     if not colon:
       return cls("init", one_of("start", text, INITIALIZERS))
     one_of("kind of start", kind, _KINDS)
-    if not Path(value).exists():
+    if not (Path(value).exists() or (kind == "ghn" and _is_published(value))):
       raise QinitError(f"--start={text}: there is no {value}")
     return cls(kind, value)
 
@@ -113,6 +114,12 @@ def for_unit_images(spec: NetSpec, params: dict) -> dict:
       shift = np.einsum("hwio,i->o", kernel, mean)
       params[f"{name}/bias"] = params[f"{name}/bias"] - shift
   return params
+
+
+def _is_published(name):
+  from qinit.ghn import published
+
+  return published.find(name) is not None
 
 
 def _from_checkpoint(place, spec):

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from qinit.archs import collection, convnets, genotype
+from qinit.archs import collection, convnets, darts
 from qinit.archs.convnets import ConvNets, Stored
 from qinit.archs.convnets_tfds import ConvNets250k
 from qinit.archs.generator import Generator
@@ -84,7 +84,7 @@ def test_tfds_data_source(data, networks):
   )
   assert len(source) == SIZE
   example = source[17]
-  assert convnets.spec(example) == genotype.build(networks["train"][17].config)
+  assert convnets.spec(example) == darts.build(networks["train"][17].config)
 
 
 def test_spec_is_in_the_format_of_the_references(data, tmp_path):
@@ -104,7 +104,7 @@ def test_training_access(data, networks):
     nets.graphs([3, 0, 199, 3], virtual_edge=10), [3, 0, 199, 3], strict=True
   ):
     config = networks["train"][index].config
-    assert spec == genotype.build(config)
+    assert spec == darts.build(config)
     assert len(graph) == nets[index].num_nodes
     assert graph.virtual_edge == 10 and graph.distance.max() == 10
   with pytest.raises(IndexError):

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from qinit.archs import genotype, sampler
+from qinit.archs import darts, sampler
 from qinit.archs.count import Counts, count
 from qinit.archs.genotype import Genotype, NetConfig
 from qinit.archs.space import PAPER
@@ -22,7 +22,7 @@ def kept(stream, number, seed=7):
 @pytest.mark.parametrize("stream", PAPER)
 def test_counts_equal_those_of_the_built_network(stream):
   for config in kept(stream, 60):
-    spec = genotype.build(config)
+    spec = darts.build(config)
     built = Counts(spec.num_params(), spec.macs(), len(view(spec)))
     assert count(config) == built, config
 

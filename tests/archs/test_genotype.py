@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qinit.archs import genotype, load
+from qinit.archs import darts, genotype, load
 from qinit.archs.genotype import Genotype, NetConfig
 from qinit.errors import SpecError
 from qinit.functional.forward import forward
@@ -26,7 +26,7 @@ def config(op="conv_3x3", **kwargs):
 
 
 def test_parameters_by_hand():
-  spec = genotype.build(config("conv_3x3", n_cells=1))
+  spec = darts.build(config("conv_3x3", n_cells=1))
   stem = 24 * 3 * 9 + 2 * 24
   cell = 2 * (24 * 8 + 2 * 8) + 8 * 8 * 9 + 2 * 8
   assert spec.num_params() == stem + cell + 8 * 10 + 10
@@ -35,7 +35,7 @@ def test_parameters_by_hand():
 @pytest.mark.parametrize("op", genotype.OPS)
 @pytest.mark.parametrize("stem_type", [0, 1])
 def test_every_op_reduces_twice(op, stem_type):
-  spec = genotype.build(config(op, stem_type=stem_type, C_mult=2))
+  spec = darts.build(config(op, stem_type=stem_type, C_mult=2))
   before_head = spec.node("glob_avg").inputs[0]
   size = 4 if stem_type else 8
   assert spec.shapes()[before_head] == (size, size, 32)
@@ -43,7 +43,7 @@ def test_every_op_reduces_twice(op, stem_type):
 
 
 def test_conventions_of_the_reference():
-  spec = genotype.build(config("sep_conv_5x5", glob_avg=False, fc_layers=2))
+  spec = darts.build(config("sep_conv_5x5", glob_avg=False, fc_layers=2))
   for node in spec.nodes:
     if isinstance(node.op, ops.BatchNorm):
       assert node.op.epsilon == 1e-5
@@ -56,7 +56,7 @@ def test_conventions_of_the_reference():
 def test_absent_states_are_zeros():
   edges = (("none", 0), ("none", 1), ("conv_1x1", 0), ("none", 1))
   cells = Genotype(edges, (2, 3), edges, (2, 3))
-  spec = genotype.build(config(genotype=cells))
+  spec = darts.build(config(genotype=cells))
   assert spec.node("cells.0.zero.0").op == ops.Zero(8)
   assert spec.shapes()["cells.0.concat"] == (32, 32, 16)
   # The branch of an absent tensor is dead, and its parameters are gone.
@@ -64,7 +64,7 @@ def test_absent_states_are_zeros():
 
 
 def test_folding_covers_factorised_reductions():
-  spec = genotype.build(config("dil_conv_3x3", n_cells=4, C_mult=2))
+  spec = darts.build(config("dil_conv_3x3", n_cells=4, C_mult=2))
   params = initial_params(spec, "he_uniform", 0)
   rng = np.random.default_rng(0)
   for key, value in params.items():
@@ -96,7 +96,7 @@ def test_folding_covers_factorised_reductions():
 def test_refusals(change, message):
   data = config().to_dict() | change
   with pytest.raises(SpecError, match=message):
-    genotype.build(genotype.from_dict(data))
+    darts.build(genotype.from_dict(data))
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_refused_genotypes(cell, value, message):
   data = config().to_dict()
   data["genotype"][cell] = value
   with pytest.raises(SpecError, match=message):
-    genotype.build(genotype.from_dict(data))
+    darts.build(genotype.from_dict(data))
 
 
 def test_without_preprocessing_widths_must_agree():
   wide = config("max_pool_3x3", preproc=False, C_mult=2)
   with pytest.raises(SpecError, match=r"cells.1._ops.0: max_pool_3x3 keeps 8"):
-    genotype.build(wide)
-  genotype.build(config("max_pool_3x3", preproc=False))
+    darts.build(wide)
+  darts.build(config("max_pool_3x3", preproc=False))
 
 
 def test_json_round_trip():
@@ -135,9 +135,9 @@ def test_json_round_trip():
 def test_load(tmp_path):
   path = tmp_path / "net.json"
   path.write_text(json.dumps(config().to_dict()))
-  assert load.load(str(path)) == genotype.build(config())
-  path.write_text(genotype.build(config()).to_json())
-  assert load.load(str(path)) == genotype.build(config())
+  assert load.load(str(path)) == darts.build(config())
+  path.write_text(darts.build(config()).to_json())
+  assert load.load(str(path)) == darts.build(config())
   path.write_text("[")
   with pytest.raises(SpecError, match=r"net\.json: not JSON"):
     load.load(str(path))
@@ -180,7 +180,7 @@ def check_mutations(count, seed):
   sources = [
     config(genotype=cells).to_dict(),
     config("max_pool_3x3", preproc=False, norm=None).to_dict(),
-    genotype.build(config(n_cells=1)).to_dict(),
+    darts.build(config(n_cells=1)).to_dict(),
   ]
   valid = 0
   for _ in range(count):

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from qinit import keras
-from qinit.archs import genotype, sampler
+from qinit.archs import darts, sampler
 from qinit.archs.count import count
 from qinit.archs.space import PAPER
 from qinit.functional.forward import forward
@@ -28,7 +28,7 @@ def narrow(stream, number, among):
   smallest = sorted(first, key=lambda config: count(config).num_nodes)
   for config in smallest[:number]:
     small = dataclasses.replace(config, C=_NARROW, fc_dim=8)
-    yield genotype.build(small, (_SIZE, _SIZE, 3))
+    yield darts.build(small, (_SIZE, _SIZE, 3))
 
 
 def check(spec, seed):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qinit.archs import genotype, sampler, space
+from qinit.archs import darts, sampler, space
 from qinit.archs.collection import (
   CHUNK,
   Collection,
@@ -205,7 +205,7 @@ def test_what_sets_the_splits_apart():
   )
   assert min(c.C for c in wide) == 128 and max(c.C for c in train) <= 128
   for config in kept(PAPER["bn_free"], 30, "bn_free"):
-    spec = genotype.build(config)
+    spec = darts.build(config)
     assert not any(isinstance(n.op, ops.BatchNorm) for n in spec.nodes)
 
 
@@ -253,7 +253,7 @@ def test_widths_follow_the_reference_table():
   seen = collections.defaultdict(set)
   for config in kept(PAPER["train"], 400):
     counting = dataclasses.replace(config, C=32, fc_dim=256)
-    millions = genotype.build(counting).num_params() / 1e6
+    millions = darts.build(counting).num_params() / 1e6
     edges = config.genotype.normal + config.genotype.reduce
     large = any(op in ("conv_5x5", "conv_7x7") for op, _ in edges)
     if millions > 0.8 or not config.glob_avg or large or config.n_cells > 12:
@@ -273,7 +273,7 @@ def test_widths_follow_the_reference_table():
 
 def test_a_mobilenet_like_network_has_separable_convolutions_only():
   for config in kept(space.mobilenet_like(Space()), 60):
-    spec = genotype.build(config)
+    spec = darts.build(config)
     for node in spec.nodes:
       if isinstance(node.op, ops.Conv):
         assert node.op.kernel_size == (1, 1) or node.inputs == ("input",)
@@ -290,7 +290,7 @@ def test_limits_and_restrictions():
     max_macs=20_000_000,
   )
   for config in kept(small, 60):
-    spec = genotype.build(config)
+    spec = darts.build(config)
     assert spec.num_params() <= 500_000 and spec.macs() <= 20_000_000
     assert config.C in (16, 24) and config.ks == 3
     for node in spec.nodes:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from qinit.archs import genotype
+from qinit.archs import darts
 from qinit.archs.convnets import ConvNets, Stored
 from qinit.graph import ops
 
@@ -62,7 +62,7 @@ def test_a_hardware_aware_space(tmp_path):
   networks = ConvNets(tmp_path, "train", "tiny_mobile")
   assert len(networks) == 6
   for network in networks:
-    spec = genotype.build(network.config)
+    spec = darts.build(network.config)
     assert network.macs <= 30_000_000 and network.config.C in (16, 32)
     for node in spec.nodes:
       if isinstance(node.op, ops.DepthwiseConv):

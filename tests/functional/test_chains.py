@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qinit.archs import genotype
+from qinit.archs import darts
 from qinit.archs.genotype import Genotype, NetConfig
 from qinit.functional import chains, depthwise, pooling
 from qinit.functional.forward import forward
@@ -32,7 +32,7 @@ CELLS = Genotype(
 
 def network(**changes):
   settings = dict(n_cells=3, C=8, stem_type=0, fc_layers=2, fc_dim=16) | changes
-  spec = genotype.build(NetConfig(CELLS, **settings), (16, 16, 3))
+  spec = darts.build(NetConfig(CELLS, **settings), (16, 16, 3))
   params = {
     key: tf.constant(w)
     for key, w in random_params(spec, 3).items()

@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from qinit.archs import genotype
+from qinit.archs import darts, genotype
 from qinit.graph.view import PRIMITIVES
 
 NETS = ("net0", "net1", "net2", "net3")
@@ -35,7 +35,7 @@ def folder() -> Path:
 def net(name):
   """(spec, arrays) of one of NETS."""
   path = folder()
-  spec = genotype.build(genotype.from_json((path / f"{name}.json").read_text()))
+  spec = darts.build(genotype.from_json((path / f"{name}.json").read_text()))
   with np.load(path / f"{name}.npz") as file:
     return spec, dict(file)
 
@@ -49,7 +49,7 @@ def golden_spec(arch):
   cells = ("normal", "normal_concat", "reduce", "reduce_concat")
   config = {k: v for k, v in arch.items() if k not in cells}
   config["genotype"] = {k: arch[k] for k in cells}
-  return genotype.build(genotype.from_dict(config))
+  return darts.build(genotype.from_dict(config))
 
 
 def torch_name(key):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qinit.archs import genotype, zoo
+from qinit.archs import darts, genotype, zoo
 from qinit.ghn import gated_gnn
 from qinit.ghn.hypernet import GHN_1, GHN_2, HyperNet, initial_weights
 from qinit.graph.sweep import LANES
@@ -21,7 +21,7 @@ def graphs(cutoff=50):
     ("avg_pool_3x3", 2),
   )
   cells = genotype.Genotype(edges, (2, 3), edges, (2, 3))
-  net = genotype.build(genotype.NetConfig(cells, 5, 16))
+  net = darts.build(genotype.NetConfig(cells, 5, 16))
   return [view(s, cutoff) for s in [*map(zoo.build, ARCHS), net]]
 
 
@@ -139,7 +139,7 @@ def test_gradient_against_automatic_differentiation(rng):
   """The gradient of the fixed point is that of the unrolled recursion."""
   edges = (("conv_1x1", 0), ("skip_connect", 1))
   cells = genotype.Genotype(edges, (2,), edges, (2,))
-  graph = view(genotype.build(genotype.NetConfig(cells, 1, 16)))
+  graph = view(darts.build(genotype.NetConfig(cells, 1, 16)))
   weights = {k: tf.constant(v) for k, v in initial_weights(GHN_2).items()}
   names = [n for n in weights if n.startswith("gnn.")]
   x = tf.constant(rng.normal(size=(len(graph), 32)), tf.float32)

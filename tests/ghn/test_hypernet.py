@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import qinit.keras.builder as keras_builder
-from qinit.archs import genotype, zoo
+from qinit.archs import darts, genotype, zoo
 from qinit.errors import SpecError
 from qinit.functional.forward import forward
 from qinit.functional.statistics import estimate_moving_stats
@@ -33,7 +33,7 @@ def small(op="sep_conv_3x3", **kwargs):
   edges = ((op, 0), ("skip_connect", 1))
   cells = genotype.Genotype(edges, (2,), edges, (2,))
   arguments = {"n_cells": 3, "C": 8} | kwargs
-  return genotype.build(genotype.NetConfig(cells, **arguments))
+  return darts.build(genotype.NetConfig(cells, **arguments))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qinit.archs import genotype
+from qinit.archs import darts, genotype
 from qinit.functional.forward import forward
 from qinit.ghn.checkpoint import from_state_dict, published_shapes
 from qinit.ghn.hypernet import GhnConfig
@@ -22,7 +22,7 @@ def values(name):
   state = {n: formula(t, n, s) for t, (n, s) in enumerate(shapes)}
   ghn = from_state_dict(CONFIG, state)
   text = (DATA / f"ghn_net_{name}.json").read_text()
-  spec = genotype.build(genotype.from_json(text))
+  spec = darts.build(genotype.from_json(text))
   graph = ghn.view(spec)
   params = ghn.predict(spec)
   images = np.random.RandomState(7).randn(4, 32, 32, 3).astype(np.float32)

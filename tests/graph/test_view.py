@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from qinit.archs import genotype, zoo
+from qinit.archs import darts, genotype, zoo
 from qinit.errors import SpecError
 from qinit.graph import ops
 from qinit.graph.spec import NetSpec, Node
@@ -127,6 +127,6 @@ def test_every_trainable_parameter_has_one_node():
   edges = (("sep_conv_3x3", 0), ("none", 1), ("conv_7x1_1x7", 2), ("none", 0))
   cells = genotype.Genotype(edges, (2, 3), edges, (2, 3))
   for norm in ("bn", None):
-    net = genotype.build(genotype.NetConfig(cells, 6, 8, norm=norm))
+    net = darts.build(genotype.NetConfig(cells, 6, 8, norm=norm))
     keys = [key for keys in view(net).keys for key in keys]
     assert sorted(keys) == sorted(net.trainable_specs())

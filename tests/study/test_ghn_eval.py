@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from qinit import ghn as hypernetworks
 from qinit import record
-from qinit.archs import genotype
+from qinit.archs import darts
 from qinit.errors import QinitError
 from qinit.functional.forward import forward
 from qinit.ghn.hypernet import HyperNet
@@ -75,7 +75,7 @@ def test_the_float_row_is_that_of_forward(made):
   (row,) = ghn_eval.evaluate(
     made, ghn, network, [{"bits": "float", "network": 0}], images
   )
-  spec = genotype.build(network.config)
+  spec = darts.build(network.config)
   params = ghn.predict(spec)
   logits = np.concatenate([forward(spec, params, x) for x in images.batches])
   expected = 100 * np.mean(logits.argmax(1) == images.labels)

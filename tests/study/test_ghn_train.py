@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from qinit import ghn as hypernetworks
-from qinit.archs import collection, genotype
+from qinit.archs import collection, darts
 from qinit.archs.genotype import NetConfig
 from qinit.errors import QinitError, RunError
 from qinit.functional.forward import forward
@@ -108,7 +108,7 @@ def test_two_stages_give_the_gradient_of_one():
     Task(n, None, data.seeds(0, i)) for i, n in enumerate(networks()[:2])
   ]
   found = ghn_step.step(ghn, tasks, images, labels)
-  specs = [genotype.build(task.network.config) for task in tasks]
+  specs = [darts.build(task.network.config) for task in tasks]
   variables = list(ghn.weights.values())
   with tf.GradientTape() as tape:
     losses = [
@@ -268,4 +268,4 @@ def test_bad_settings_are_named():
 
 
 def _spec():
-  return genotype.build(networks()[0].config)
+  return darts.build(networks()[0].config)

@@ -52,7 +52,7 @@ class QuantizedLinear(tf_keras.layers.Layer):
   In evaluation and export w_f = gamma w / sigma is quantised and the bias
   lies on the int32 grid s_x s_w. In training, sigma being the moving one,
 
-    y = BN(conv(x, Q(w_f) sigma / gamma)),
+      y = BN(conv(x, Q(w_f) sigma / gamma)),
 
   which is conv(x, Q(w_f)) corrected from the moving to the batch's
   statistics: the quantiser sees the scale that will be exported, the network
