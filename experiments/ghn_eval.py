@@ -38,7 +38,9 @@ _IMAGES = flags.DEFINE_integer(
   "images", 10_000, "Test images.", lower_bound=1, upper_bound=10_000
 )
 _WEIGHT_CLIP = flags.DEFINE_string(
-  "weight_clip", "absolute", "Range of the weights: absolute or percentile."
+  "weight_clip",
+  "absolute",
+  "Range of the weights: absolute, percentile or learned.",
 )
 _EDGE = flags.DEFINE_integer(
   "virtual_edge",

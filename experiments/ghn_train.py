@@ -27,7 +27,10 @@ _QUANTIZER = flags.DEFINE_string(
   "quantizer", "simquant", "simquant, noise, noise_weights or log."
 )
 _WEIGHT_CLIP = flags.DEFINE_string(
-  "weight_clip", "absolute", "Range of the weights: absolute or percentile."
+  "weight_clip",
+  "absolute",
+  "Range of the weights: absolute, percentile or learned (a factor on the step"
+  " of absolute, for each kind of layer and width).",
 )
 _INIT_GHN = flags.DEFINE_string(
   "init_ghn",

@@ -33,6 +33,8 @@ class GhnConfig:
     max_kernel: the largest kernel.
     widths: whether the bits of weights and activations are node features, so
       that one hypernetwork serves all of them.
+    learned_steps: whether a factor on the quantisation step of kernels is
+      learned, for each primitive and width.
   """
 
   hypernet: str = "gatedgnn"
@@ -44,6 +46,7 @@ class GhnConfig:
   max_channels: int = 64
   max_kernel: int = 11
   widths: bool = False
+  learned_steps: bool = False
 
   def __post_init__(self):
     if self.hypernet not in ("gatedgnn", "mlp"):
@@ -86,6 +89,7 @@ def weight_shapes(config: GhnConfig) -> dict[str, Shape]:
     "shape_enc.embed_spatial.weight": (rows[0], hid // 4),
     "shape_enc.embed_channel.weight": (rows[1], hid // 4),
     **_width_shapes(config),
+    **_step_shapes(config),
     **_gnn_shapes(config),
     "decoder.fc.0.weight": (k, k, hid, 4 * hid),
     "decoder.fc.0.bias": (k, k, 4 * hid),
@@ -107,7 +111,7 @@ def initial_weights(config: GhnConfig, seed: int = 0) -> dict[str, np.ndarray]:
   for name, shape in weight_shapes(config).items():
     if name.startswith("ln."):
       value = np.full(shape, float(name == "ln.weight"))
-    elif name.startswith("width."):  # at first all widths are the same
+    elif name.startswith(("width.", "step.")):  # they make no difference yet
       value = np.zeros(shape)
     elif "embed" in name:
       value = rng.standard_normal(shape)
@@ -210,6 +214,31 @@ class HyperNet(tf.Module):
     )
     return plan.assemble(*self._decode(states, plan.arrays))
 
+  def log_steps(self, graph: GhnGraph, widths) -> dict[str, tf.Tensor]:
+    """The logarithm of the factor on the quantisation step of each kernel, by
+    "node/log_step". `widths`: as one of `embed`.
+
+    Raises:
+      CheckpointError: if the hypernetwork has learned none.
+    """
+    if not self.config.learned_steps:
+      raise CheckpointError(
+        "the hypernetwork has learned no quantisation steps: use"
+        " --weight_clip=absolute"
+      )
+    kernels = {
+      key: (graph.primitive[i], bits)
+      for i, (bits, _) in enumerate(_node_widths([graph], [widths]))
+      for key in graph.keys[i]
+      if key.endswith("kernel")
+    }
+    rows = tf.gather_nd(self.weights["step.kernels"], list(kernels.values()))
+    names = [key.rsplit("/", 1)[0] for key in kernels]
+    return {
+      f"{name}/log_step": row
+      for name, row in zip(names, tf.unstack(rows), strict=True)
+    }
+
   def _embed_graph(self, primitive, indices, bits, plan):
     x = embed.node_features(self.weights, primitive, indices, bits)
     cell = gated_gnn.cell_weights(self.weights)
@@ -285,6 +314,13 @@ def _width_shapes(config):
   rows = (embed.MOST_BITS + 1, config.hid)
   names = ("width.weights", "width.activations") if config.widths else ()
   return dict.fromkeys(names, rows)
+
+
+def _step_shapes(config):
+  """A row for each primitive, a column for each width."""
+  if not config.learned_steps:
+    return {}
+  return {"step.kernels": (len(PRIMITIVES), embed.MOST_BITS + 1)}
 
 
 def _gnn_shapes(config):

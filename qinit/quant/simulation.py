@@ -25,7 +25,9 @@ from qinit.functional.moments import batch_moments
 from qinit.graph import ops, rewrite
 from qinit.graph.ops import Op
 from qinit.graph.spec import INPUT, NetSpec
+from qinit.quant import learned
 from qinit.quant.affine import Affine, round_half_up, straight_through
+from qinit.quant.noise import noise
 from qinit.quant.placement import Placement, place
 from qinit.quant.quantizers import QUANTIZERS
 from qinit.quant.weight_range import WEIGHT_CLIPS
@@ -36,7 +38,11 @@ _WHOLE = (ops.Flatten, ops.Zero)  # need sizes that a trace lacks
 
 @dataclasses.dataclass(frozen=True)
 class Simulation:
-  """Widths in bits, and how: a row of QUANTIZERS and one of WEIGHT_CLIPS."""
+  """Widths in bits, and how: a row of QUANTIZERS and one of WEIGHT_CLIPS.
+
+  Where the steps of kernels are learned, the parameters hold
+  "node/log_step" beside "node/kernel".
+  """
 
   weight_bits: int = 8
   activation_bits: int = 8
@@ -181,7 +187,7 @@ def _points(placement):
 
 
 def _rounded_input(x, bounds):
-  """The images at 8 bits and their range (see `_quantised`)."""
+  """The images at 8 bits and their range (see `_traced`)."""
   affine = Affine.from_range(*bounds, 8)
   lo, hi = (float(v) for v in affine.range)
   x = tf.quantization.fake_quant_with_min_max_vars(x, lo, hi, 8)
@@ -268,14 +274,37 @@ def _linear(step, how, quantizer, x, bounds, own, draw):
     norm = (step.epsilon, own["gamma"], own["beta"], mean, variance)
     folded = rewrite.fold_conv({f"/{role}": kernel}, "", *norm)
     kernel, bias = folded[f"/{role}"], folded["/bias"]
-  lo, hi = WEIGHT_CLIPS[how.weight_clip](tf.stop_gradient(kernel))
-  weights = {role: quantizer.weights(kernel, lo, hi, how.weight_bits, draw())}
+  log_step = own.get("log_step")
+  kernel, scale = _quantised(kernel, how, quantizer, draw(), log_step)
+  weights = {role: kernel}
   if bias is not None:
     if quantizer.uniform:
-      unit = Affine.of_bounds(lo, hi, how.weight_bits).scale * bounds[2]
+      unit = scale * bounds[2]
       bias = straight_through(bias, round_half_up(bias / unit) * unit)
     weights["bias"] = bias
   return _apply_linear(op, weights, x)
+
+
+def _quantised(kernel, how, quantizer, seed, log_step):
+  """The kernel on its grid, or with noise about it, and the step; where one
+  is learned, e to the `log_step` is a factor on it."""
+  lo, hi = WEIGHT_CLIPS[how.weight_clip](tf.stop_gradient(kernel))
+  affine = Affine.of_bounds(lo, hi, how.weight_bits)
+  if log_step is None:
+    return quantizer.weights(
+      kernel, lo, hi, how.weight_bits, seed
+    ), affine.scale
+  # As LSQ: N weights, each with up to 2^n - 1 codes, move the one step.
+  count = tf.cast(tf.size(kernel) * affine.levels, tf.float32)
+  log_step = learned.scaled_gradient(log_step, tf.math.rsqrt(count))
+  step = affine.scale * tf.exp(log_step)
+  zero_point = tf.cast(affine.zero_point, tf.float32)
+  if quantizer.random:
+    lo, hi = -zero_point * step, (affine.levels - zero_point) * step
+    kernel = noise(kernel, lo, hi, step, seed)
+  else:
+    kernel = learned.lsq(kernel, step, zero_point, how.weight_bits)
+  return kernel, step
 
 
 def _apply_linear(op, weights, x):

@@ -21,4 +21,9 @@ def percentile(x: tf.Tensor):
   return tf.reduce_max(lowest), tf.reduce_min(highest)
 
 
-WEIGHT_CLIPS = {"absolute": absolute, "percentile": percentile}
+# "learned" is where the learned factor of the step begins.
+WEIGHT_CLIPS = {
+  "absolute": absolute,
+  "percentile": percentile,
+  "learned": absolute,
+}

@@ -27,7 +27,7 @@ from qinit.quant.simulation import Simulation
 from qinit.quant.weight_range import WEIGHT_CLIPS
 from qinit.record import Record
 from qinit.stats import accuracy
-from qinit.study.ghn_step import logits_of, widths_of
+from qinit.study.ghn_step import logits_of, widths_of, with_steps
 
 KIND = "ghn_eval"
 SPLITS = ("test", "deep", "wide", "bn_free")
@@ -205,14 +205,16 @@ def evaluate(
   the hypernetwork sees the width), the images and the float logits."""
   begin = time.monotonic()
   spec = darts.build(network.config)
+  graph = ghn.view(spec)
   ways, params, reference = settings.ways(), None, None
   for row in rows:
     bits = row["bits"]
+    widths = widths_of(ways[bits], spec, graph)
     if params is None or ghn.config.widths:
-      graph = ghn.view(spec)
-      params = ghn.predict(spec, widths_of(ways[bits], spec, graph))
+      params = ghn.predict(spec, widths)
+    stepped = with_steps(ghn, params, ways[bits], graph, widths)
     logits = np.concatenate(
-      [logits_of(spec, params, x, ways[bits]).numpy() for x in images.batches]
+      [logits_of(spec, stepped, x, ways[bits]).numpy() for x in images.batches]
     )
     reference = logits if reference is None else reference
     metrics = _metrics(reference, logits, images.labels)

@@ -66,6 +66,8 @@ class GhnTrain:
     one_of("weight clip", self.weight_clip, WEIGHT_CLIPS)
     one_of("split", self.split, TRAINING_SPLITS)
     parse_bits(",".join(self.bits))
+    if self.weight_clip == "learned" and self.quantizer == "log":
+      raise QinitError("the log quantizer has no step to learn")
     if self.per_layer and (len(self.bits) < 2 or "float" in self.bits):
       raise QinitError("--per_layer needs several --bits, float not among them")
     if self.steps and self.minutes:

@@ -105,7 +105,13 @@ def step(
   variables = list(ghn.weights.values())
   with tf.GradientTape() as tape:
     states = ghn.embed(graphs, widths)
-    predicted = ghn.decode(specs, graphs, states)
+    decoded = ghn.decode(specs, graphs, states)
+    predicted = [
+      with_steps(ghn, params, task.how, graph, bits)
+      for params, task, graph, bits in zip(
+        decoded, tasks, graphs, widths, strict=True
+      )
+    ]
     targets = [w for params in predicted for w in params.values()]
   loss, accuracy, upstream = 0.0, 0.0, []
   for spec, params, task in zip(specs, predicted, tasks, strict=True):
@@ -128,6 +134,14 @@ def widths_of(how: Simulation | Mixed | None, spec: NetSpec, graph: GhnGraph):
     return _bits(how)
   by_node = how.by_node(Simulated(spec, RANGE), spec)
   return np.array([_bits(by_node.get(name)) for name in graph.names], np.int32)
+
+
+def with_steps(ghn: HyperNet, params: dict, how, graph: GhnGraph, widths):
+  """The parameters, and the learned quantisation steps if `how` has such."""
+  ways = how.ways if isinstance(how, Mixed) else (how,)
+  if any(way and way.weight_clip == "learned" for way in ways):
+    return params | ghn.log_steps(graph, widths)
+  return params
 
 
 def logits_of(spec, params, images, how, training=False, seed=None, dtype=None):

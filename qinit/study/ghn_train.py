@@ -21,6 +21,7 @@ from qinit.quant.mixed import Mixed
 from qinit.record import Record
 from qinit.study import ghn_data, ghn_step, ghn_workers
 from qinit.study.ghn_data import Stream
+from qinit.study.ghn_probe import EVERY, Probe
 from qinit.study.ghn_settings import GhnTrain
 from qinit.study.ghn_step import Penalties, Task
 
@@ -95,11 +96,12 @@ def start(settings: GhnTrain) -> HyperNet:
     base.config if base else GHN_2,
     virtual_edge=settings.virtual_edge,
     widths=len(settings.bits) > 1 or bool(base and base.config.widths),
+    learned_steps=settings.weight_clip == "learned",
   )
   if base is None:
     return HyperNet(config)
   weights = hypernetworks.initial_weights(config)
-  weights |= {name: w.numpy() for name, w in base.weights.items()}
+  weights |= {n: w.numpy() for n, w in base.weights.items() if n in weights}
   return HyperNet(config, weights)
 
 
@@ -108,6 +110,7 @@ class Trainer:
 
   def __init__(self, settings: GhnTrain, data: Stream, workers):
     self.settings, self.data, self.workers = settings, data, workers
+    self._ways = settings.ways()
     self.ghn = start(settings)
     self.variables = list(self.ghn.weights.values())
     self.adam = Adam(self.variables, settings.weight_decay)
@@ -121,8 +124,8 @@ class Trainer:
     self.seconds = tf.Variable(0.0, dtype=tf.float64)
     # Sums of loss and accuracy, and steps, of each part of the training.
     self.curve = tf.Variable(tf.zeros([_POINTS, 3], tf.float64))
+    self.probe = self._probe()
     self._dtype = tf.bfloat16 if settings.mixed_precision else tf.float32
-    self._ways = settings.ways()
 
   def run(self, report) -> None:
     """Trains to the last step; raises RunError if it diverges."""
@@ -185,6 +188,8 @@ class Trainer:
       "workers": self.workers.count,
       "curve": [[p[0], round(p[1], 5), round(p[2], 3)] for p in curve],
     }
+    if self.probe:
+      metrics["oscillating"] = self.probe.oscillating()
     env = record.environment(float(self.seconds))
     return Record(
       KIND, cell, record.digest(self.settings.identity()), metrics, "ok", env
@@ -205,6 +210,13 @@ class Trainer:
     if self.settings.per_layer:
       return Mixed(tuple(self._ways), number)
     return self._ways[number % len(self._ways)]
+
+  def _probe(self):
+    """Follows the narrowest codes; there are none in float."""
+    bits = [way.weight_bits for way in self._ways if way]
+    if not bits:
+      return None
+    return Probe(self.ghn, self.data.networks[0], min(bits))
 
   def _known_steps(self):
     settings = self.settings
@@ -235,6 +247,8 @@ class Trainer:
       self._skip(number)
       return None, None
     self.adam.apply(outcome.gradients, self.rate())
+    if self.probe and number % EVERY == 0:
+      self.probe.look()
     self.in_a_row.assign(0)
     self._add_to_curve(number, outcome.loss, outcome.accuracy)
     return outcome.loss, outcome.accuracy
@@ -289,6 +303,8 @@ class Trainer:
     tf.summary.scalar("accuracy", accuracy, done)
     tf.summary.scalar("learning_rate", self.rate(), done)
     tf.summary.scalar("skipped", progress.skipped, done)
+    if self.probe:
+      tf.summary.scalar("oscillating", self.probe.oscillating(), done)
     if self.workers.chief:
       report(progress)
     window.clear()
@@ -299,6 +315,7 @@ class Trainer:
     return tf.summary.create_file_writer(str(self.folder / "logs"))
 
   def _restored(self):
+    more = {"probe": self.probe} if self.probe else {}
     checkpoint = tf.train.Checkpoint(
       ghn=self.ghn,
       adam=self.adam,
@@ -309,6 +326,7 @@ class Trainer:
       back_offs=self.back_offs,
       seconds=self.seconds,
       curve=self.curve,
+      **more,
     )
     folder = self.folder / "checkpoints"
     manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=2)

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from qinit.data.normalise import RANGE
 from qinit.functional import chains
-from qinit.graph.spec import INPUT
+from qinit.graph import ops
+from qinit.graph.spec import INPUT, NetSpec, Node
 from qinit.quant.affine import Affine
 from qinit.quant.batch_fold import BatchFolded
 from qinit.quant.fake_quant import FakeQuant
@@ -141,6 +142,56 @@ def test_every_parameter_gets_a_gradient(quantizer, clip, images):
     assert np.isfinite(gradient).all(), key
   nonzero = sum(bool(tf.reduce_any(g != 0)) for g in gradients.values())
   assert nonzero > 0.9 * len(gradients)
+
+
+def stepped(params, value):
+  kernels = [k for k in params if k.endswith("kernel")]
+  steps = {k.rsplit("/", 1)[0] + "/log_step": value for k in kernels}
+  return params | {k: tf.constant(v, tf.float32) for k, v in steps.items()}
+
+
+@pytest.mark.parametrize("quantizer", ["simquant", "noise"])
+def test_a_learned_step_begins_as_that_of_the_range(quantizer, images):
+  spec, params = network()
+  simulated = Simulated(spec, RANGE)
+  for training in (False, True):
+    plain, learned = (
+      simulated.forward(
+        own, images, Simulation(8, 8, quantizer, clip), training, [1, 2]
+      )
+      for own, clip in (
+        (params, "absolute"),
+        (stepped(params, 0.0), "learned"),
+      )
+    )
+    # What lies on the edge between two codes may take either.
+    assert float(tf.norm(plain - learned) / tf.norm(plain)) < 0.01
+
+
+def test_a_learned_step_and_its_gradient_by_hand():
+  """One dense layer: dy/ds is round(w / s) - w / s inside and the code
+  outside, times ds / dlog s = s and 1 / sqrt(N L)."""
+  flat = Node("flat", ops.Flatten("chw"), (INPUT,))
+  dense = Node("dense", ops.Dense(1), ("flat",))
+  spec = NetSpec((1, 1, 4), (flat, dense))
+  kernel = np.float32([[-1.0], [0.3], [0.85], [2.0]])
+  params = {"dense/kernel": tf.constant(kernel), "dense/bias": tf.zeros(1)}
+  x = np.float32([[1.0, 2.0, 3.0, 4.0]])
+  log_step = tf.constant(np.log(0.5), tf.float32)
+  with tf.GradientTape() as tape:
+    tape.watch(log_step)
+    y = Simulated(spec, (0.0, 4.0)).forward(
+      params | {"dense/log_step": log_step},
+      tf.reshape(x, [1, 1, 1, 4]),
+      Simulation(2, 8, weight_clip="learned"),
+      training=True,
+    )
+  # The range [-1, 2] has the step 1 and Z = 1; half of it holds -0.5 to 1.
+  assert float(y[0, 0]) == pytest.approx(x[0] @ [-0.5, 0.5, 1.0, 1.0], abs=0.05)
+  per_weight = np.array([-1.0, 1 - 0.6, 2 - 1.7, 2.0])
+  expected = 0.5 * (x[0] @ per_weight) / np.sqrt(4 * 3)
+  found = tape.gradient(y, log_step)
+  assert float(found) == pytest.approx(expected, rel=0.02)
 
 
 def test_each_chain_may_have_a_width_of_its_own(images):

@@ -17,6 +17,7 @@ from qinit.ghn.optimizer import Adam
 from qinit.quant.simulation import Simulation
 from qinit.study import ghn_data, ghn_step, ghn_workers
 from qinit.study.ghn_data import Stream
+from qinit.study.ghn_probe import Probe
 from qinit.study.ghn_step import Task
 from qinit.study.ghn_train import GhnTrain, Trainer
 from tests.functional.test_chains import CELLS
@@ -258,6 +259,47 @@ def test_damping_is_the_squared_rounding_error():
   assert float(penalties.of(params, None)) == 0
 
 
+@pytest.mark.parametrize("quantizer", ["simquant", "noise"])
+def test_learned_steps_leave_their_start_and_are_kept(
+  base, tmp_path, quantizer
+):
+  changes = dict(bits=("w2a2",), weight_clip="learned", quantizer=quantizer)
+  made = trainer(settings(base, tmp_path, **changes))
+  assert not made.ghn.weights["step.kernels"].numpy().any()
+  made.run(lambda p: None)
+  steps = made.ghn.weights["step.kernels"].numpy()
+  assert steps[:, 2].any() and not np.delete(steps, 2, 1).any()
+  hypernetworks.save(tmp_path / "ghn", made.ghn)
+  ghn = hypernetworks.load(tmp_path / "ghn")
+  assert ghn.config.learned_steps
+  np.testing.assert_array_equal(ghn.weights["step.kernels"], steps)
+  with pytest.raises(QinitError, match="has learned no quantisation steps"):
+    HyperNet(SMALL).log_steps(ghn.view(_spec()), (2, 2))
+
+
+def test_the_probe_counts_codes_that_turn_back():
+  ghn = HyperNet(SMALL)
+  probe = Probe(ghn, networks()[0], 4)
+  weight = ghn.weights["decoder.conv.2.weight"]
+  before = weight.numpy()
+  for look in range(4):  # there, back, there, back
+    weight.assign(before * (1 + look % 2 * np.linspace(-1, 1, 8)))
+    probe.look()
+  code, direction, frequency, _, _ = probe.state.numpy()
+  assert set(np.unique(direction)) == {-1, 0, 1}
+  # The second change was the first to turn back, the third the second.
+  np.testing.assert_allclose(
+    frequency[direction != 0], 0.01 * 0.99 + 0.01, rtol=1e-5
+  )
+  share = 100 * np.mean(direction != 0)
+  assert probe.oscillating() == pytest.approx(share) and share > 5
+  assert code.max() == 15 and code.min() == 0
+
+
+def test_a_float_training_has_no_probe(base, tmp_path):
+  assert trainer(settings(base, tmp_path)).probe is None
+
+
 def test_bad_settings_are_named():
   with pytest.raises(QinitError, match="unknown quantizer 'noisy'"):
     GhnTrain(quantizer="noisy")
@@ -265,6 +307,8 @@ def test_bad_settings_are_named():
     GhnTrain(bits=("w9",))
   with pytest.raises(QinitError, match="either --steps or --minutes"):
     GhnTrain(steps=1, minutes=1)
+  with pytest.raises(QinitError, match="log quantizer has no step"):
+    GhnTrain(quantizer="log", weight_clip="learned")
 
 
 def _spec():
