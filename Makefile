@@ -2,13 +2,14 @@
 # make test       lint, type hints and the test suite
 # make test-long  the long samplings
 # make test-full  the data sets at their published size
+# make docs       the API reference, build/docs/index.html
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
   2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-long test-full format clean
+.PHONY: demo test test-long test-full docs format clean
 demo: .venv/ready
 	$(RUN) -m experiments.init_study --preset=quick --init=he_uniform \
 	  --output_dir=runs/demo
@@ -26,6 +27,10 @@ test-long: .venv/dev-ready
 test-full: .venv/dev-ready
 	$(RUN) -m pytest -m full
 
+docs: .venv/dev-ready
+	rm -rf build/docs
+	$(RUN) -m pdoc --docformat google --output-directory build/docs qinit
+
 format: .venv/dev-ready
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
@@ -42,4 +47,4 @@ format: .venv/dev-ready
 	touch $@
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv build runs

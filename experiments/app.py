@@ -17,6 +17,7 @@ _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 def run(main) -> None:
   """Runs `main(argv)`: exit code 0 when done, 2 for bad input with one
   sentence on stderr, 1 for a failure that is ours."""
+  _describe(main)
   app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
 
 
@@ -38,9 +39,21 @@ def load_tensorflow() -> None:
     os.close(nowhere)
 
 
+def _describe(main):
+  """Makes --help that of the command, all its flags included, where absl takes
+  those of the file that was started: under `qinit-COMMAND` there are none."""
+  sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
+  for module, own in flags.FLAGS.flags_by_module_dict().items():
+    if module.startswith("experiments."):
+      for flag in own:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
 def _parse(argv):
   try:
     return flags.FLAGS(argv)
+  except SystemExit:  # absl ends --help with 1
+    sys.exit(0)
   except flags.Error as error:
     _refuse(" ".join(str(error).split()))
 

@@ -39,5 +39,9 @@ def main(argv):
   print(_OUTPUT.value)
 
 
-if __name__ == "__main__":
+def cli():
   app.run(main)
+
+
+if __name__ == "__main__":
+  cli()

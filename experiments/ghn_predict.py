@@ -81,5 +81,9 @@ def main(argv):
   print(json.dumps(ghn_predict.run(settings), indent=2))
 
 
-if __name__ == "__main__":
+def cli():
   app.run(main)
+
+
+if __name__ == "__main__":
+  cli()

@@ -180,13 +180,16 @@ def _versions() -> dict:
 
 
 def _commit() -> str:
+  here = Path(__file__)
   try:
-    return subprocess.run(
-      ["git", "rev-parse", "--short=12", "HEAD"],
+    found = subprocess.run(
+      # Not that of another repository that the package is installed in.
+      ["git", "rev-parse", "HEAD", f"HEAD:./{here.name}"],
       capture_output=True,
       text=True,
       check=True,
-      cwd=Path(__file__).parent,
-    ).stdout.strip()
+      cwd=here.parent,
+    ).stdout
   except (OSError, subprocess.CalledProcessError):
     return "unknown"
+  return found[:12]
