@@ -49,6 +49,16 @@ def test_nothing_else_is_in_it(wheel):
   assert folders == set(_PACKAGES)
 
 
+def test_help_of_a_command_shows_all_of_its_flags():
+  code = "from experiments.init_study import cli; cli()"
+  found = subprocess.run(
+    [sys.executable, "-c", code, "--help"], capture_output=True, text=True
+  )
+  assert found.returncode == 0
+  assert found.stdout.startswith("Trains CNNs from chosen initialisers")
+  assert {"--init:", "--engine:"} <= set(found.stdout.split())
+
+
 def test_every_command_exists(wheel):
   (name,) = (n for n in wheel.namelist() if n.endswith("entry_points.txt"))
   parser = configparser.ConfigParser()

@@ -171,6 +171,15 @@ def test_a_new_run_folder_says_what_it_is(folder):
   assert config["versions"]["python"].startswith("3.") and config["commit"]
 
 
+def test_the_commit_is_never_that_of_another_repository(tmp_path, monkeypatch):
+  git = ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", str(tmp_path)]
+  subprocess.run([*git, "init", "--quiet"], check=True)
+  empty = ["commit", "--quiet", "--allow-empty", "--message=empty"]
+  subprocess.run([*git, *empty], check=True)
+  monkeypatch.setattr(record, "__file__", str(tmp_path / "record.py"))
+  assert record.environment(0.0)["commit"] == "unknown"
+
+
 def test_the_same_identity_is_welcome_and_the_file_stays(folder):
   record.open_run(folder, IDENTITY)
   before = (folder / "config.json").read_bytes()
