@@ -1,11 +1,17 @@
-"""The flags that say where the cells of a grid run."""
+"""The flags that say where the cells of a grid run, and its running."""
 
 import functools
+import sys
+from collections.abc import Callable
 
 from absl import flags
 
+from experiments import app
+from experiments.progress import ProgressLine
 from qinit.errors import one_of
+from qinit.grid import run as grid
 from qinit.grid.task import Engine
+from qinit.record import Record
 
 _ENGINE = flags.DEFINE_string(
   "engine",
@@ -62,3 +68,27 @@ def engine() -> Engine:
   from qinit.grid.run import serial
 
   return serial
+
+
+def carry_out(
+  study: grid.Study,
+  line: type[ProgressLine],
+  summary: Callable[[Record], str],
+  finished: Callable[[Record], None] = lambda record: None,
+) -> None:
+  """Runs the grid, prints each row as it comes, and makes the report.
+
+  Args:
+    line: shows how far it is.
+    summary: a row as a line.
+    finished: is called with each row.
+  """
+  watch = line(len(study.cells()), quiet=app.quiet())
+  for record in grid.run(study, watch, engine()):
+    print(summary(record), flush=True)
+    finished(record)
+  from qinit.report import run as report
+
+  for complaint in report.rebuild(study.output_dir):
+    print(complaint, file=sys.stderr)
+  print(f"{study.output_dir}/report.html")

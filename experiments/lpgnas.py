@@ -10,15 +10,12 @@ search on Cora takes less than five on two cores. Finished cells are skipped
 when the command is run again; interrupted ones go on at their last checkpoint.
 """
 
-import sys
-
 from absl import flags
 
 from experiments import app
-from experiments.engines import engine
+from experiments.engines import carry_out
 from experiments.progress import ProgressLine
 from qinit.errors import QinitError, one_of
-from qinit.grid import run as grid
 
 _DATASET = flags.DEFINE_string(
   "dataset",
@@ -84,14 +81,7 @@ class Line(ProgressLine):
 def main(argv):
   del argv
   study = settings()
-  from qinit.report import run as report
-
-  line = Line(len(study.cells()), quiet=app.quiet())
-  for record in grid.run(study, line, engine()):
-    print(summary(record), flush=True)
-  for complaint in report.rebuild(study.output_dir):
-    print(complaint, file=sys.stderr)
-  print(f"{study.output_dir}/report.html")
+  carry_out(study, Line, summary)
 
 
 def summary(record) -> str:

@@ -12,22 +12,13 @@ cores. Finished cells are skipped when the command is run again; interrupted
 ones go on at their last epoch.
 """
 
-import sys
-
 from absl import flags
 
-from experiments import app
-from experiments.engines import engine
-from experiments.grid import archs, names, seeds, unique, widths
+from experiments import app, training
+from experiments.axes import archs, names, seeds, unique, widths
+from experiments.engines import carry_out
 from experiments.progress import ProgressLine
 from qinit.errors import one_of
-from qinit.grid import run as grid
-
-PRESETS = {
-  "paper": dict(dataset="cifar10", epochs=200, width=1.0, batch_size=128),
-  "reduced": dict(dataset="cifar10", epochs=8, width=0.25, batch_size=128),
-  "quick": dict(dataset="digits", epochs=12, width=0.25, batch_size=16),
-}
 
 _ARCH = flags.DEFINE_string(
   "arch", "dws_conv_bn", "Comma list of architectures or JSON files, or all."
@@ -60,31 +51,6 @@ _SYMMETRY = flags.DEFINE_string(
 _RANGES = flags.DEFINE_string(
   "ranges", "ema", "Of activations in training: ema, absolute or percentile."
 )
-_PRESET = flags.DEFINE_string(
-  "preset",
-  "reduced",
-  "paper, reduced or quick; flags given explicitly beat it.",
-)
-_DATASET = flags.DEFINE_string(
-  "dataset", None, "cifar10, or digits (real images, no download)."
-)
-_DATA_DIR = flags.DEFINE_string(
-  "data_dir", None, "TFDS data folder; TFDS' own by default."
-)
-_EPOCHS = flags.DEFINE_integer("epochs", None, "Epochs.", lower_bound=2)
-_BATCH_SIZE = flags.DEFINE_integer(
-  "batch_size", None, "Images per step.", lower_bound=1
-)
-_WIDTH = flags.DEFINE_float(
-  "width", None, "Multiplier of all channel counts.", lower_bound=0.01
-)
-_CLIP = flags.DEFINE_float(
-  "clip_percentile",
-  1.0,
-  "Percent of activations clipped on either side after training in float.",
-  lower_bound=0.0,
-  upper_bound=49.9,
-)
 _QAT_CLIP = flags.DEFINE_float(
   "qat_clip_percentile",
   0.0,
@@ -100,12 +66,6 @@ _FREEZE = flags.DEFINE_float(
   None,
   "Oscillation frequency above which weights are frozen; none by default.",
 )
-_CALIBRATION = flags.DEFINE_integer(
-  "calibration_images",
-  1024,
-  "Training images that set the ranges of activations.",
-  lower_bound=1,
-)
 _OUTPUT_DIR = flags.DEFINE_string(
   "output_dir", None, "Run folder; runs/qat_PRESET by default."
 )
@@ -114,14 +74,7 @@ _OUTPUT_DIR = flags.DEFINE_string(
 def main(argv):
   del argv
   study = settings()
-  from qinit.report import run as report
-
-  line = ProgressLine(len(study.cells()), quiet=app.quiet())
-  for record in grid.run(study, line, engine()):
-    print(summary(record), flush=True)
-  for complaint in report.rebuild(study.output_dir):
-    print(complaint, file=sys.stderr)
-  print(f"{study.output_dir}/report.html")
+  carry_out(study, ProgressLine, summary)
 
 
 def summary(record) -> str:
@@ -143,15 +96,7 @@ def settings():
   Raises:
     QinitError: naming the flag's value that is wrong, and the right ones.
   """
-  preset = PRESETS[one_of("preset", _PRESET.value, PRESETS)]
-  explicit = dict(
-    dataset=_DATASET.value,
-    epochs=_EPOCHS.value,
-    width=_WIDTH.value,
-    batch_size=_BATCH_SIZE.value,
-  )
-  chosen = {k: preset[k] if v is None else v for k, v in explicit.items()}
-  one_of("data set", chosen["dataset"], ("cifar10", "digits"))
+  chosen = training.settings()
   axes = {
     "archs": archs(_ARCH.value),
     "bits": widths(_BITS.value),
@@ -168,13 +113,10 @@ def settings():
     quantizers=names("quantizer", _QUANTIZER.value, QUANTIZERS),
     symmetry=one_of("symmetry", _SYMMETRY.value, CHANGES),
     ranges=one_of("kind of ranges", _RANGES.value, RANGES),
-    data_dir=_DATA_DIR.value,
-    clip_percentile=_CLIP.value,
     qat_clip_percentile=_QAT_CLIP.value,
     damping=_DAMPING.value,
     freeze_above=_FREEZE.value,
-    calibration_images=_CALIBRATION.value,
-    output_dir=_OUTPUT_DIR.value or f"runs/qat_{_PRESET.value}",
+    output_dir=_OUTPUT_DIR.value or f"runs/qat_{training.PRESET.value}",
     **axes,
     **chosen,
   )

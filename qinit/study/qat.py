@@ -22,7 +22,7 @@ from qinit.archs import load as archs
 from qinit.archs import zoo
 from qinit.data import catalogue
 from qinit.data.dataset import Dataset, scaled
-from qinit.errors import QuantError, one_of
+from qinit.errors import QinitError, QuantError, one_of
 from qinit.export import layer_report
 from qinit.files import locked, write_text
 from qinit.graph.spec import NetSpec
@@ -99,6 +99,8 @@ class QatStudy:
       one_of("method", method, METHODS)
     for start in self.starts:
       Start.parse(start)
+    if "float_qat" in self.methods and self.epochs < 2:
+      raise QinitError("float_qat trains half of the epochs: it needs two")
 
   def identity(self) -> dict:
     """The settings that make two runs the same, the cells' axes apart."""
