@@ -1,10 +1,21 @@
 """Fixtures that several folders of tests share."""
 
+import gc
+
 import numpy as np
 import pytest
+import tf_keras
 
 from qinit.archs import zoo
 from tests.quant_nets import random_params
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_leftovers():
+  """Traced functions hold their models in cycles: gigabytes over the suite."""
+  yield
+  tf_keras.backend.clear_session()
+  gc.collect()
 
 
 @pytest.fixture
