@@ -172,6 +172,29 @@ def test_what_is_trained_is_what_is_deployed(quantizer):
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_a_learned_range_ends_at_the_ceiling_of_its_relu(quantizer):
+  relu6 = Node("stem_relu", ops.Relu(6), ("stem_bn",))
+  nodes = [relu6 if n.name == "stem_relu" else n for n in small().nodes]
+  spec, settings = (
+    NetSpec((8, 8, 3), tuple(nodes)),
+    QatSettings(4, 4, quantizer),
+  )
+  _, found, images = quantised(spec, settings)
+  for variable in found.get_layer("stem_relu_quantize").trainable_variables:
+    variable.assign(variable + 100)  # what training could have made of it
+  with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(tf.square(found(images, training=True)))
+  point = found.get_layer("stem_relu_quantize")
+  assert None not in tape.gradient(loss, point.trainable_variables)
+  job = deploy(found, spec, settings)
+  network = IntegerNetwork(job.spec, job.params, job.ranges, job.scheme)
+  lo, hi = network.affines["stem_relu"].range
+  assert lo == 0 and hi <= 6.0001
+  if point.trainable_variables:
+    assert hi == pytest.approx(4 * 15 / 16 if quantizer == "tqt" else 6)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_every_trainable_variable_gets_a_gradient(quantizer):
   _, found, images = quantised(settings=QatSettings(4, 4, quantizer))
   with tf.GradientTape() as tape:

@@ -166,8 +166,18 @@ class _Builder:
     elif self.placement.absolute(owner):
       quantizer = self.settings.for_logits(bits, lo, hi, slots)
     else:
-      quantizer = self.settings.for_activation(bits, lo, hi, slots)
+      ceiling = self._ceiling(owner)
+      quantizer = self.settings.for_activation(bits, lo, hi, slots, ceiling)
     return Quantize(quantizer, name=owner + SUFFIX)
+
+  def _ceiling(self, owner):
+    """The lowest ceiling of the ReLUs that share a point; None without one."""
+    found = (
+      self.placement.ceiling(g)
+      for g in self.placement.groups
+      if self.placement.owner[g.name] == owner
+    )
+    return min(filter(None, found), default=None)
 
 
 def _slots(placement: Placement) -> dict[str, list[str]]:

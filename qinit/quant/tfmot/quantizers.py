@@ -14,7 +14,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from qinit.quant import learned
-from qinit.quant.affine import Affine, fake_quant
+from qinit.quant.affine import Affine, fake_quant, straight_through
 from qinit.quant.noise import noise
 
 PACKAGE = "qinit"
@@ -155,13 +155,21 @@ class LearnedStep(_Quantizer):
     method: "lsq", "tqt" or "noise".
     step: where training starts, one number or one per channel.
     zero_point: Z, which is not trained.
+    ceiling: that the range may not pass, of a ReLU6 say.
   """
 
   def __init__(
-    self, bits: int, method: str, step, zero_point: int, channel_axis=None
+    self,
+    bits: int,
+    method: str,
+    step,
+    zero_point: int,
+    channel_axis=None,
+    ceiling: float | None = None,
   ):
     self.bits, self.method, self.step = bits, method, step
     self.zero_point, self.channel_axis = zero_point, channel_axis
+    self.ceiling = ceiling
 
   def build(self, tensor_shape, name, layer):
     start = np.maximum(np.asarray(self.step, np.float32), _LEAST)
@@ -204,7 +212,7 @@ class LearnedStep(_Quantizer):
     return Affine(self._step(weights["step"]), zero_point, self.bits)
 
   def get_config(self):
-    names = ("bits", "method", "step", "zero_point", "channel_axis")
+    names = ("bits", "method", "step", "zero_point", "channel_axis", "ceiling")
     return {name: getattr(self, name) for name in names}
 
   @property
@@ -213,8 +221,12 @@ class LearnedStep(_Quantizer):
 
   def _step(self, value):
     if self.method == "tqt":
+      most = self.ceiling and math.floor(math.log2(self.ceiling))
+      value = _at_most(value, most)
       return learned.tqt_step(value, bool(self.zero_point), self.bits)
-    return tf.maximum(value, _LEAST)
+    above = 2**self.bits - 1 - self.zero_point
+    most = self.ceiling and self.ceiling / above
+    return tf.maximum(_at_most(value, most), _LEAST)
 
 
 @tf_keras.utils.register_keras_serializable(PACKAGE)
@@ -224,10 +236,19 @@ class LearnedClip(_Quantizer):
 
   Args:
     decay: factor of the L2 regularisation of the range's ends.
+    ceiling: that the range may not pass.
   """
 
-  def __init__(self, bits: int, lo: float, hi: float, decay: float = 1e-4):
+  def __init__(
+    self,
+    bits: int,
+    lo: float,
+    hi: float,
+    decay: float = 1e-4,
+    ceiling: float | None = None,
+  ):
     self.bits, self.lo, self.hi, self.decay = bits, lo, hi, decay
+    self.ceiling = ceiling
 
   def build(self, tensor_shape, name, layer):
     return {
@@ -242,14 +263,15 @@ class LearnedClip(_Quantizer):
     }
 
   def train(self, x, weights, slot=0):
-    return learned.pact(x, weights["lo"], weights["hi"], self.bits)
+    hi = _at_most(weights["hi"], self.ceiling)
+    return learned.pact(x, weights["lo"], hi, self.bits)
 
   def affine(self, weights, x):
     lo, hi = tf.minimum(weights["lo"], 0.0), tf.maximum(weights["hi"], _LEAST)
-    return Affine.of_bounds(lo, hi, self.bits)
+    return Affine.of_bounds(lo, _at_most(hi, self.ceiling), self.bits)
 
   def get_config(self):
-    names = ("bits", "lo", "hi", "decay")
+    names = ("bits", "lo", "hi", "decay", "ceiling")
     return {name: getattr(self, name) for name in names}
 
 
@@ -265,6 +287,13 @@ class _Value(tf_keras.initializers.Initializer):
 
   def get_config(self):
     return {"value": self.value}
+
+
+def _at_most(value, ceiling):
+  """The smaller one; the gradient passes, so that the value can come back."""
+  if ceiling is None:
+    return value
+  return straight_through(value, tf.minimum(value, ceiling))
 
 
 def _bounds(x, percent):

@@ -85,19 +85,33 @@ class QatSettings:
     noisy = self.quantizer in ("noise", "noise_weights")
     return quantizers.OwnRange(bits, noisy, axis)
 
-  def for_activation(self, bits: int, lo: float, hi: float, slots: int):
-    """The quantizer of tensors with the calibrated range [lo, hi]."""
+  def for_activation(
+    self,
+    bits: int,
+    lo: float,
+    hi: float,
+    slots: int,
+    ceiling: float | None = None,
+  ):
+    """The quantizer of tensors with the calibrated range [lo, hi], whose
+    learned range may not pass `ceiling`."""
     if self.quantizer in ("lsq", "noise_step"):
       affine = Affine.from_range(lo, hi, bits)
       return quantizers.LearnedStep(
-        bits, self._method, float(affine.scale), affine.zero_point
+        bits,
+        self._method,
+        float(affine.scale),
+        affine.zero_point,
+        ceiling=ceiling,
       )
     if self.quantizer == "tqt":
       zero_point = 2 ** (bits - 1) if lo < 0 else 0
       step = max(-lo, hi) / (2**bits - zero_point)
-      return quantizers.LearnedStep(bits, "tqt", step, zero_point)
+      return quantizers.LearnedStep(
+        bits, "tqt", step, zero_point, ceiling=ceiling
+      )
     if self.quantizer == "pact":
-      return quantizers.LearnedClip(bits, lo, hi)
+      return quantizers.LearnedClip(bits, lo, hi, ceiling=ceiling)
     return quantizers.TrackedRange(
       bits,
       lo,
