@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
   2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
-PYTEST := $(RUN) -m pytest --numprocesses=2 --dist=loadfile
+PYTEST := $(RUN) -m pytest --numprocesses=2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test test-long test-full docs format clean
@@ -20,13 +20,13 @@ test: .venv/dev-ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	$(PYTEST) -m 'not long and not full'
+	$(PYTEST) --dist=loadfile -m 'not long and not full'
 
 test-long: .venv/dev-ready
-	$(PYTEST) -m long
+	$(PYTEST) --dist=worksteal -m long
 
 test-full: .venv/dev-ready
-	$(PYTEST) -m full
+	$(PYTEST) --dist=worksteal -m full
 
 docs: .venv/dev-ready
 	rm -rf build/docs

@@ -1,5 +1,6 @@
 """What every command shares: how it starts and how it ends."""
 
+import logging as standard_logging
 import os
 import sys
 import warnings
@@ -61,6 +62,7 @@ def _parse(argv):
 def _guarded(main, argv):
   # TensorFlow logs its savers' timings and retracings amid our progress.
   logging.get_absl_logger().setLevel("ERROR")
+  standard_logging.getLogger("tensorflow").setLevel("ERROR")
   warnings.filterwarnings("ignore", "Warning: Enabling `experimental_preserve")
   try:
     if len(argv) > 1:

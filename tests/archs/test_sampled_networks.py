@@ -19,14 +19,17 @@ from tests.quant_nets import random_params
 _NARROW, _SIZE = 4, 16
 
 
-def narrow(stream, number, among):
-  """Of the first networks of a split the smallest, four channels wide."""
-  candidates = (
-    sampler.candidate(PAPER[stream], 0, stream, i) for i in itertools.count()
+def narrow(stream, first=0, smallest=0, among=0):
+  """The first networks of a split, and of those that follow the smallest,
+  all four channels wide."""
+  candidates = filter(
+    None,
+    (sampler.candidate(PAPER[stream], 0, stream, i) for i in itertools.count()),
   )
-  first = itertools.islice(filter(None, candidates), among)
-  smallest = sorted(first, key=lambda config: count(config).num_nodes)
-  for config in smallest[:number]:
+  chosen = list(itertools.islice(candidates, first))
+  others = list(itertools.islice(candidates, among))
+  others.sort(key=lambda config: count(config).num_nodes)
+  for config in (*chosen, *others[:smallest]):
     small = dataclasses.replace(config, C=_NARROW, fc_dim=8)
     yield darts.build(small, (_SIZE, _SIZE, 3))
 
@@ -82,12 +85,13 @@ def check_keras(spec, params, x):
 @pytest.mark.parametrize("stream", PAPER)
 def test_twenty_networks_run(stream):
   """Small ones: a Keras model takes 3 ms per layer to build."""
-  for seed, spec in enumerate(narrow(stream, 20, among=300)):
+  for seed, spec in enumerate(narrow(stream, smallest=20, among=300)):
     check(spec, seed)
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.parametrize("stream", PAPER)
 def test_two_hundred_networks_run(stream):
-  for seed, spec in enumerate(narrow(stream, 200, among=200)):
+  chosen = narrow(stream, first=20, smallest=180, among=4000)
+  for seed, spec in enumerate(chosen):
     check(spec, seed)
