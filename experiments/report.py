@@ -6,8 +6,9 @@
   python -m experiments.report --run=DIR --publish=results
     copies the run's rows, settings and layer statistics to results/KIND
 
-  python -m experiments.report --results=results --output=RESULTS.md
-    RESULTS.md and results/figures, from the committed rows
+  python -m experiments.report --results=results --readme=README.md
+    RESULTS.md, results/figures and the excerpt in README.md, from the
+    committed rows
 
 Seconds for a single cell, about a minute for a whole grid.
 """
@@ -27,6 +28,12 @@ flags.DEFINE_string(
   "publish", None, "Folder of committed rows to which --run is copied."
 )
 flags.DEFINE_string("output", "RESULTS.md", "File to write with --results.")
+flags.DEFINE_string(
+  "readme",
+  None,
+  "File whose part between <!-- results --> and <!-- /results --> is renewed"
+  " with --results.",
+)
 
 
 def main(argv):
@@ -39,7 +46,7 @@ def main(argv):
   elif FLAGS.run:
     complaints, written = run.rebuild(FLAGS.run), f"{FLAGS.run}/report.html"
   else:
-    complaints = run.results(FLAGS.results, FLAGS.output)
+    complaints = run.results(FLAGS.results, FLAGS.output, FLAGS.readme)
     written = FLAGS.output
   for complaint in complaints:
     print(complaint, file=sys.stderr)

@@ -17,11 +17,12 @@ from qinit.report.document import (
   to_markdown,
 )
 from qinit.report.html import to_html
+from qinit.report.readme import renewed
 from qinit.report.sections import SECTIONS
 from qinit.stats.distribution import read_distributions
 from qinit.stats.layerwise import read_csv
 
-_COMMAND = "python -m experiments.report --results=results --output=RESULTS.md"
+_COMMAND = "python -m experiments.report --results=results"
 
 
 def rebuild(folder: str | os.PathLike) -> list[str]:
@@ -107,19 +108,26 @@ _CELL_FIGURES = (
 
 
 def results(
-  results_dir: str | os.PathLike, output: str | os.PathLike
+  results_dir: str | os.PathLike,
+  output: str | os.PathLike,
+  readme: str | os.PathLike | None = None,
 ) -> list[str]:
   """Makes RESULTS.md, and its figures in `results_dir`/figures, from the
   committed rows; returns a sentence about everything left out.
 
+  Args:
+    readme: a file whose part between marks is renewed too.
+
   Raises:
-    RunError: if there are no rows.
+    RunError: if there are no rows, or no marks.
   """
   results_dir, output = Path(results_dir), Path(output)
   blocks, complaints = document(results_dir)
   _draw(blocks, results_dir / "figures")
   output.parent.mkdir(parents=True, exist_ok=True)
   write_text(output, markdown(blocks, results_dir, output))
+  if readme:
+    write_text(readme, with_results(readme, blocks, results_dir))
   return complaints
 
 
@@ -141,9 +149,21 @@ def markdown(
   blocks: list[Block], results_dir: str | os.PathLike, output: str | os.PathLike
 ) -> str:
   """RESULTS.md as text, its pictures linked relative to `output`."""
-  base = Path(output).resolve().parent
+  return to_markdown(blocks, _link(results_dir, output))
+
+
+def with_results(
+  path: str | os.PathLike, blocks: list[Block], results_dir: str | os.PathLike
+) -> str:
+  """The file with its results renewed; raises RunError without its marks."""
+  return renewed(Path(path).read_text(), blocks, _link(results_dir, path))
+
+
+def _link(results_dir, file):
+  """The folder of the pictures, seen from `file`."""
   pictures = Path(results_dir).resolve() / "figures"
-  return to_markdown(blocks, Path(os.path.relpath(pictures, base)).as_posix())
+  base = Path(file).resolve().parent
+  return Path(os.path.relpath(pictures, base)).as_posix()
 
 
 def _opening():

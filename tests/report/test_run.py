@@ -181,7 +181,7 @@ def test_results_say_how_they_were_made(results_folder):
     "| seeds | 0 |",
     "| epochs trained | 3; 20 |",
     "multiplied by 0.25",
-    "experiments.report --results=results --output=RESULTS.md",
+    "experiments.report --results=results",
     "DWS_Conv_No_BN_RandUni_Small (w8a8): diverged",
   ):
     assert part in text
@@ -243,6 +243,24 @@ def test_committed_results_are_up_to_date():
   blocks, _ = run.document(REPOSITORY / "results")
   text = run.markdown(blocks, REPOSITORY / "results", committed)
   assert text == committed.read_text()
+  readme = REPOSITORY / "README.md"
+  renewed = run.with_results(readme, blocks, REPOSITORY / "results")
+  assert renewed == readme.read_text()
+
+
+def test_an_excerpt_stands_between_the_marks(tmp_path, results_folder):
+  readme = tmp_path / "README.md"
+  readme.write_text("above\n<!-- results -->old<!-- /results -->\nbelow\n")
+  run.results(results_folder, tmp_path / "RESULTS.md", readme)
+  text = readme.read_text()
+  assert text.startswith("above\n<!-- results -->\n\n| Architecture |")
+  assert text.endswith("\n<!-- /results -->\nbelow\n") and "old" not in text
+  assert "(results/figures/init_study_accuracy.png)" in text
+  blocks, _ = run.document(results_folder)
+  assert run.with_results(readme, blocks, results_folder) == text
+  readme.write_text("no marks")
+  with pytest.raises(RunError, match="needs one <!-- results -->"):
+    run.results(results_folder, tmp_path / "RESULTS.md", readme)
 
 
 def test_reports_need_no_tensorflow():
