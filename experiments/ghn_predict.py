@@ -18,7 +18,7 @@ from experiments import app
 from qinit.errors import QinitError
 
 _GHN = flags.DEFINE_string(
-  "ghn", None, "A published .pt file, or a folder of our own training."
+  "ghn", None, "A .pt file, a folder, or the name of a published one."
 )
 _ARCH = flags.DEFINE_string(
   "arch", None, "A JSON file of a network, or a name of the zoo."

@@ -26,7 +26,8 @@ _ARCH = flags.DEFINE_string(
 _START = flags.DEFINE_string(
   "start",
   "he_uniform",
-  "Comma list: an initialiser, ghn:CHECKPOINT or checkpoint:PLACE.",
+  "Comma list: an initialiser, ghn:CHECKPOINT (a path or the name of a"
+  " published one) or checkpoint:PLACE.",
 )
 _METHOD = flags.DEFINE_string(
   "method",

@@ -34,7 +34,7 @@ class Settings:
   """What to predict and how to evaluate it.
 
   Attributes:
-    ghn: a published file or a folder of our own.
+    ghn: a `.pt` file, a folder, or a published name.
     arch: see `archs.load`.
     images: npz with `x` [N, H, W, C] float32, normalised; all one batch.
     dataset: "cifar10" or None.

@@ -130,6 +130,13 @@ def test_unknown_starts_are_refused(start, words):
     QatStudy(starts=(start,))
 
 
+def test_a_published_hypernetwork_is_a_start_by_its_name():
+  start = Start.parse("ghn:ghn2-cifar10-short")
+  assert start.label == "ghn_ghn2-cifar10-short"
+  with pytest.raises(QinitError, match="there is no ghn2-cifar10"):
+    Start.parse("ghn:ghn2-cifar10")
+
+
 def test_a_checkpoint_of_another_network_is_refused(finished, tmp_path):
   study, _ = finished
   spec = study.spec(study.cells()[0])
