@@ -10,6 +10,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 from absl import app, flags, logging
 
+from qinit import load_tensorflow as load_tensorflow
 from qinit.errors import QinitError
 
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
@@ -25,19 +26,6 @@ def run(main) -> None:
 def quiet() -> bool:
   """True with --verbosity=-1 or less."""
   return flags.FLAGS.verbosity <= logging.WARNING
-
-
-def load_tensorflow() -> None:
-  """Imports TensorFlow without the lines that it writes to stderr before it
-  can be told not to."""
-  stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-  os.dup2(nowhere, 2)
-  try:
-    import tensorflow  # noqa: F401
-  finally:
-    os.dup2(stderr, 2)
-    os.close(stderr)
-    os.close(nowhere)
 
 
 def _describe(main):

@@ -34,6 +34,21 @@ if importlib.util.find_spec("tf_keras") is None:
   )
 
 
+def load_tensorflow() -> None:
+  """Imports TensorFlow without the lines that it writes to stderr before it
+  can be told not to, and without its warnings later on (of retracing, say)."""
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+  os.dup2(nowhere, 2)
+  try:
+    import tensorflow
+  finally:
+    os.dup2(stderr, 2)
+    os.close(stderr)
+    os.close(nowhere)
+  tensorflow.get_logger().setLevel("ERROR")
+
+
 def __getattr__(name):
   if name in _SUBPACKAGES:
     return importlib.import_module(f"{__name__}.{name}")

@@ -137,6 +137,14 @@ def test_importing_the_package_loads_nothing_heavy():
   )
 
 
+def test_tensorflow_loads_without_a_word():
+  code = "import qinit; qinit.load_tensorflow(); import tensorflow"
+  result = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, check=True
+  )
+  assert result.stdout + result.stderr == ""
+
+
 def test_the_core_loads_neither_tfmot_nor_tfds():
   loaded = loaded_by(
     "import qinit.keras.fit, qinit.functional.lsuv, qinit.data.dataset,"

@@ -38,6 +38,10 @@ class Table:
   flagged: frozenset[int] = frozenset()
   text_columns: int = 1
 
+  def _repr_markdown_(self) -> str:
+    """What a notebook shows."""
+    return to_markdown([self])
+
 
 @dataclasses.dataclass(frozen=True)
 class Figure:

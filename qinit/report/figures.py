@@ -18,6 +18,8 @@ QUANTITIES = (
   ("average_precision", "Average channel precision", False),
   ("kl", "KL of the output (nats)\nwith this layer alone quantised", True),
 )
+# Less is the rounding of the measurement itself: of the input, which is exact.
+_LEAST = 1e-9
 _KIND_TITLES = {
   "weight": "Weights (BatchNorm folded)",
   "activation": "Activations",
@@ -123,7 +125,7 @@ def _plot(ax, rows, attribute, logarithmic, **look):
 
 
 def _drawable(value, logarithmic):
-  return math.isfinite(value) and (value > 0 or not logarithmic)
+  return math.isfinite(value) and (value > _LEAST or not logarithmic)
 
 
 def _look(init):

@@ -48,8 +48,7 @@ def write(
   path = Path(path)
   if path.suffix not in _WRITERS:
     raise QinitError(f"{path} must end in {', '.join(_WRITERS)}")
-  edges = graph.edges
-  edges = edges if virtual else edges[edges[:, 2] == 1]
+  edges = graph.edges if virtual else _direct(graph)
   path.parent.mkdir(parents=True, exist_ok=True)
   _WRITERS[path.suffix](graph, edges, path)
 
@@ -76,8 +75,13 @@ def to_dict(graph: GhnGraph, edges: np.ndarray) -> dict:
 
 
 @style.drawing
-def draw(graph: GhnGraph, edges: np.ndarray) -> Figure:
-  """Topological levels from left to right, in rows like text."""
+def draw(graph: GhnGraph, edges: np.ndarray | None = None) -> Figure:
+  """Topological levels from left to right, in rows like text.
+
+  Args:
+    edges: [M, 3] as `graph.edges`; the direct ones by default.
+  """
+  edges = _direct(graph) if edges is None else edges
   position = _layout(graph)
   rows = 1 + max(row for row, _, _ in position)
   widest = max(x for _, x, _ in position)
@@ -110,6 +114,10 @@ def draw(graph: GhnGraph, edges: np.ndarray) -> Figure:
     f" {int((edges[:, 2] > 1).sum())} virtual edges"
   )
   return fig
+
+
+def _direct(graph):
+  return graph.edges[graph.edges[:, 2] == 1]
 
 
 def _draw_edges(axes, position, edges):

@@ -63,6 +63,13 @@ def float_logits(job: Deployed, images: np.ndarray) -> np.ndarray:
   return np.concatenate([run(batch).numpy() for batch in _batches(images)])
 
 
+def quantised_logits(job: Deployed, images: np.ndarray) -> np.ndarray:
+  """Logits [N, classes] of the integer simulator, and so of the exported
+  file."""
+  network = IntegerNetwork(job.spec, job.params, job.ranges, job.scheme)
+  return network.logits(images)
+
+
 def equal_codes(job: Deployed, logits: np.ndarray, images: np.ndarray) -> float:
   """Percent of the output codes of a graph with these `logits` that equal
   those of the integer simulator, and so of the exported file."""

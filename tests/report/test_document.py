@@ -27,6 +27,11 @@ def test_markdown_of_every_block():
   )
 
 
+def test_notebooks_show_tables_as_markdown():
+  table = doc.Table(("Name", "N"), (("a", "1"),))
+  assert table._repr_markdown_() == "| Name | N |\n| --- | ---: |\n| a | 1 |\n"
+
+
 def test_csv_leaves_what_is_missing_empty():
   table = doc.Table(("a", "b"), (("x, y", doc.MISSING),))
   assert doc.to_csv(table) == 'a,b\n"x, y",\n'
