@@ -2,7 +2,7 @@
 # make test       lint, type hints and the test suite
 # make test-long  the long samplings
 # make test-full  the data sets at their published size
-# make docs       the API reference, build/docs/index.html
+# make docs       the API reference, build/docs/index.html, and the notebooks
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
   2>/dev/null && echo $$p && break; done)
@@ -31,6 +31,7 @@ test-full: .venv/dev-ready
 docs: .venv/dev-ready
 	rm -rf build/docs
 	$(RUN) -m pdoc --docformat google --output-directory build/docs qinit
+	$(RUN) notebooks/render.py build/docs/notebooks
 
 format: .venv/dev-ready
 	.venv/bin/ruff check --fix .
