@@ -9,6 +9,8 @@ kernel sizes and over the crops that a meta-batch happens to have.
 
 import tensorflow as tf
 
+from qinit.ghn.rounding import untouched
+
 _INT = tf.TensorSpec([None], tf.int32)
 _PAIR = tf.TensorSpec([None, 2], tf.int32)
 _FLOAT = tf.TensorSpec([None], tf.float32)
@@ -28,8 +30,11 @@ PLAN_SIGNATURE = {
 }
 
 
-def decode(weights: dict, normalise: bool, states: tf.Tensor, plan: dict):
-  """Decodes what `plan` asks for from the node states [N, hid].
+def decode(
+  weights: dict, normalise: bool, states: tf.Tensor, plan: dict, tap=untouched
+):
+  """Decodes what `plan` asks for from the node states [N, hid]. `tap` may
+  change the hidden layers.
 
   Returns:
     flat: the kernels [rows of a crop, i * o] crop by crop, scaled by their
@@ -37,11 +42,11 @@ def decode(weights: dict, normalise: bool, states: tf.Tensor, plan: dict):
     kernel: [B, 64, classes], the last dense kernels.
     bias: [B, classes], the last biases.
   """
-  vectors = _vectors(weights, states)
+  vectors = _vectors(weights, states, tap)
   head = tf.gather(states, plan["head_rows"])
   last = tf.gather(vectors[:, 1], plan["head_rows"] + 1)
-  kernel, bias = _class_kernel(weights, head), _class_bias(weights, last)
-  flat = _kernels(weights, states, plan)
+  kernel, bias = _class_kernel(weights, head, tap), _class_bias(weights, last)
+  flat = _kernels(weights, states, plan, tap)
   if normalise:
     kernel *= plan["head_gains"][:, None, None]
     bias = tf.tanh(bias / 5)
@@ -51,8 +56,8 @@ def decode(weights: dict, normalise: bool, states: tf.Tensor, plan: dict):
   return tf.concat([flat, vectors], 0), kernel, bias
 
 
-def _kernels(weights, states, plan):
-  hidden = _positions(weights, states, plan)
+def _kernels(weights, states, plan, tap):
+  hidden = _positions(weights, states, plan, tap)
   kernel, bias = (weights[f"decoder.conv.2.{n}"] for n in ("weight", "bias"))
   kernel, bias = tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias)
   depth = kernel.shape[0]
@@ -69,7 +74,7 @@ def _kernels(weights, states, plan):
   return _each(tf.shape(plan["crops"])[0], crop, [None])
 
 
-def _positions(weights, states, plan):
+def _positions(weights, states, plan, tap):
   """The decoder's hidden layer [P, 256] at every kernel position of every
   target: size by size, in a size position by position."""
   fc, bias = (weights[f"decoder.fc.0.{n}"] for n in ("weight", "bias"))
@@ -85,12 +90,13 @@ def _positions(weights, states, plan):
     return g + 1, parts.write(g, tf.reshape(x, [-1, width]))
 
   x = _each(tf.shape(plan["sizes"])[0], size, [None, width])
-  return _wide(weights, tf.nn.relu(x))
+  return _wide(weights, x, tap)
 
 
-def _wide(weights, x):
+def _wide(weights, x, tap):
+  x = tap("decoder.fc", tf.nn.relu(x))
   x = x @ weights["decoder.conv.0.weight"] + weights["decoder.conv.0.bias"]
-  return tf.nn.relu(x)
+  return tap("decoder.conv", tf.nn.relu(x))
 
 
 def _each(count, body, shape):
@@ -102,13 +108,13 @@ def _each(count, body, shape):
   return parts.concat()
 
 
-def _class_kernel(weights, states):
+def _class_kernel(weights, states, tap):
   """The decoded output channels are mixed into one column per class:
   W = relu(w) P + p, [B, 64, classes]."""
   fc, bias = (weights[f"decoder.fc.0.{n}"] for n in ("weight", "bias"))
-  x = _wide(weights, tf.nn.relu(states @ fc[0, 0] + bias[0, 0]))
+  x = _wide(weights, states @ fc[0, 0] + bias[0, 0], tap)
   w = tf.tensordot(x, weights["decoder.conv.2.weight"], 1)
-  w = tf.nn.relu(w + weights["decoder.conv.2.bias"])
+  w = tap("decoder.class", tf.nn.relu(w + weights["decoder.conv.2.bias"]))
   name = "decoder.class_layer_predictor.1"
   mixed = tf.tensordot(w, weights[f"{name}.weight"], 1)
   return mixed + weights[f"{name}.bias"]
@@ -119,9 +125,9 @@ def _class_bias(weights, vectors):
   return x + weights["bias_class.1.bias"]
 
 
-def _vectors(weights, states):
+def _vectors(weights, states, tap):
   """[N, 2, 64]: the raw gamma and beta of each node."""
   x = states @ weights["decoder_1d.fc.0.weight"]
-  x = tf.nn.relu(x + weights["decoder_1d.fc.0.bias"])
+  x = tap("decoder_1d", tf.nn.relu(x + weights["decoder_1d.fc.0.bias"]))
   x = x @ weights["decoder_1d.fc.2.weight"] + weights["decoder_1d.fc.2.bias"]
   return tf.reshape(x, [-1, 2, x.shape[1] // 2])

@@ -21,6 +21,7 @@ import tensorflow as tf
 # The operation is registered with TensorFlow but missing from tf.raw_ops.
 from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_dynamic_update_slice
 
+from qinit.ghn.rounding import round_to_one_of, untouched
 from qinit.graph.sweep import LANES
 from qinit.graph.view import GhnGraph
 
@@ -79,12 +80,22 @@ def arguments(forward: Schedule, backward: Schedule) -> dict[str, np.ndarray]:
   }
 
 
-def propagate(x: tf.Tensor, cell: dict, plan: dict) -> tf.Tensor:
+def propagate(x: tf.Tensor, cell: dict, plan: dict, tap=untouched):
   """Node states after both sweeps, in the backward sweep's rows [B * P, hid],
-  from `x` in those of the forward sweep. To be called in a tf.function."""
+  from `x` in those of the forward sweep. To be called in a tf.function. `tap`
+  is shown the states and the messages of each sweep."""
   x = _halves(x, plan["forward"], plan["forward_steps"], cell)
+  _show(tap, cell, x)
   x = tf.gather(x, plan["between"])
-  return _halves(x, plan["backward"], plan["backward_steps"], cell)
+  x = _halves(x, plan["backward"], plan["backward_steps"], cell)
+  _show(tap, cell, x)
+  return x
+
+
+def _show(tap, cell, states):
+  """What `tap` makes of these is dropped: they are rounded in the sweep."""
+  tap("states", states)
+  tap("messages", _messages(cell, states))
 
 
 def _halves(x, distance, steps, cell):
@@ -145,7 +156,8 @@ def _messages(cell, h):
   mlps = cell["out"].shape[0]
   hidden = tf.nn.relu(h @ cell["hidden"] + cell["hidden_bias"])
   hidden = tf.stack(tf.split(hidden, mlps, axis=1))
-  return tf.nn.relu(hidden @ cell["out"] + cell["out_bias"][:, None])
+  words = tf.nn.relu(hidden @ cell["out"] + cell["out_bias"][:, None])
+  return _stored(cell, "messages", words)
 
 
 def _state_gates(cell, x):
@@ -158,7 +170,13 @@ def _gru(cell, m, x, gates):
   hr, hz, hn = tf.split(gates, 3, axis=-1)
   z = tf.sigmoid(z + hz)
   n = tf.tanh(n + tf.sigmoid(r + hr) * hn)
-  return (1 - z) * n + z * x
+  return _stored(cell, "states", (1 - z) * n + z * x)
+
+
+def _stored(cell, name, x):
+  """`x` as the nodes keep it: on one of several grids where there are such
+  (`rounding.round_to_one_of`), whose choice is learned as the weights are."""
+  return round_to_one_of(x, cell["grids"][name]) if "grids" in cell else x
 
 
 def _edge_weights(distance, mlps):
@@ -189,12 +207,13 @@ def sweep(x, distance, steps, cell):
   Args:
     distance: [B, P, P], see `Schedule`.
     steps: scalar; the steps after it are padding.
-    cell: from `cell_weights`.
+    cell: from `cell_weights`; with `grids` of messages and states, these are
+      rounded.
 
   The gradient is that of the fixed point h = G(h, x): the sensitivity
   s = dL/dh + (dG/dh)' s is solved by a sweep the other way round, then one
-  product with all of G's derivatives gives the rest. So nothing is stored
-  per step.
+  product with all of G's derivatives gives the rest, that of a choice among
+  grids included. So nothing is stored per step.
   """
   rows = tf.reshape(x, [*distance.shape[:2], x.shape[1]])
 

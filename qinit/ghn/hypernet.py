@@ -160,6 +160,25 @@ class HyperNet(tf.Module):
       self._decode_graph, [rows, decoder.PLAN_SIGNATURE], autograph=False
     )
 
+  @property
+  def learned(self) -> list[tf.Variable]:
+    """What a training step differentiates, in the order of its gradients."""
+    return list(self.weights.values())
+
+  def read(self) -> dict:
+    """The weights as they are computed with, by name."""
+    return self.weights
+
+  def cell(self, weights: dict) -> dict:
+    """The cell of the message passing, from what `read` returns."""
+    return gated_gnn.cell_weights(weights)
+
+  def tap(self, name: str, x: tf.Tensor) -> tf.Tensor:
+    """Is shown what is stored on the way from a graph to its parameters:
+    features, messages and states of nodes, their embeddings, the decoder's
+    hidden layers. What it returns is gone on with."""
+    return x
+
   def predict(self, spec: NetSpec, widths=(0, 0)) -> dict[str, tf.Tensor]:
     """All trainable parameters of `spec` by "node/role"; differentiable in
     the variables. `widths`: as one of `embed`.
@@ -240,22 +259,25 @@ class HyperNet(tf.Module):
     }
 
   def _embed_graph(self, primitive, indices, bits, plan):
-    x = embed.node_features(self.weights, primitive, indices, bits)
-    cell = gated_gnn.cell_weights(self.weights)
-    return self._normalised(gated_gnn.propagate(x, cell, plan))
+    weights = self.read()
+    x = embed.node_features(weights, primitive, indices, bits)
+    cell, x = self.cell(weights), self.tap("features", x)
+    return self._normalised(gated_gnn.propagate(x, cell, plan, self.tap))
 
   def _embed_alone_graph(self, primitive, indices, bits):
-    x = embed.node_features(self.weights, primitive, indices, bits)
-    return self._normalised(gated_gnn.node_states(self.weights, x))
+    weights = self.read()
+    x = embed.node_features(weights, primitive, indices, bits)
+    x = self.tap("features", x)
+    return self._normalised(gated_gnn.node_states(weights, x))
 
   def _normalised(self, x):
-    if not self.config.layernorm:
-      return x
-    return _layer_norm(x, self.weights["ln.weight"], self.weights["ln.bias"])
+    if self.config.layernorm:
+      x = _layer_norm(x, self.weights["ln.weight"], self.weights["ln.bias"])
+    return self.tap("embeddings", x)
 
   def _decode_graph(self, states, plan):
     norm = self.config.weight_norm
-    return decoder.decode(self.weights, norm, states, plan)
+    return decoder.decode(self.read(), norm, states, plan, self.tap)
 
 
 def _node_widths(graphs, widths):

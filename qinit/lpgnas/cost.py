@@ -209,14 +209,18 @@ class Cost:
     return float(self._of(sizes(arch, precision)))
 
   def _of(self, expected):
-    model, buffer = (
-      (tf.math.log(tf.cast(f(expected, self.graph), tf.float32)) - low)
-      / (high - low)
-      for f, (low, high) in zip(
-        (model_bits, buffer_bits), self.bounds, strict=True
-      )
-    )
-    return (model + self.lam * buffer) / (1 + self.lam)
+    bits = [f(expected, self.graph) for f in (model_bits, buffer_bits)]
+    return logarithmic(bits, self.bounds, self.lam)
+
+
+def logarithmic(bits, bounds, lam: float) -> tf.Tensor:
+  """The cost C of (model bits, buffer bits) and the logarithms of the bounds
+  of each."""
+  model, buffer = (
+    (tf.math.log(tf.cast(found, tf.float32)) - low) / (high - low)
+    for found, (low, high) in zip(bits, bounds, strict=True)
+  )
+  return (model + lam * buffer) / (1 + lam)
 
 
 def mean_bits(space: Space, precisions: dict, role: str) -> tf.Tensor:

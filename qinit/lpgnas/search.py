@@ -71,6 +71,13 @@ class SearchConfig:
     if self.beta < 0:
       raise QinitError(f"beta must be 0 or more, not {self.beta}")
 
+  def schedule(self, epoch: int) -> tuple[float, float]:
+    """Temperature and noise of the sampling."""
+    start, end = self.temperatures
+    share = epoch / self.epochs
+    noise = self.noise * max(0.0, 1 - share / 0.8)
+    return start * (end / start) ** share, noise
+
   @property
   def phases(self) -> tuple[int, int]:
     """Ka and Kq in epochs."""
@@ -144,11 +151,8 @@ class Search:
     """All that one epoch does; returns loss and accuracy, of the validation
     nodes where the controllers see them."""
     ka, kq = self.config.phases
-    start, end = self.config.temperatures
-    share = epoch / self.config.epochs
     schedule = (
-      tf.constant(start * (end / start) ** share),
-      tf.constant(self.config.noise * max(0.0, 1 - share / 0.8)),
+      *map(tf.constant, self.config.schedule(epoch)),
       tf.constant([epoch >= ka, epoch >= kq]),
     )
     seed, quantised = self.config.seed, epoch >= ka

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from qinit.errors import RunError
 from qinit.files import write_text
-from qinit.report import figures, gnn_rows, grid, lpgnas, sources, style, tables
+from qinit.report import (
+  figures,
+  gnn_rows,
+  grid,
+  lpgnas,
+  lpgnas_ghn,
+  sources,
+  style,
+  tables,
+)
 from qinit.report.document import (
   Block,
   Figure,
@@ -56,6 +65,8 @@ def write_results_csv(folder: str | os.PathLike, records) -> None:
   records = tuple(records)
   if all(record.kind == "lpgnas" for record in records):
     table = lpgnas.table(gnn_rows.groups(records))
+  elif all(record.kind == "lpgnas_ghn" for record in records):
+    table = lpgnas_ghn.table(records)
   else:
     table = tables.study_table(records)
   write_text(Path(folder) / "results.csv", to_csv(table))

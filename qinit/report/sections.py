@@ -4,7 +4,16 @@ import statistics
 from collections.abc import Callable, Iterator
 
 from qinit.archs.zoo import ARCHS
-from qinit.report import dotplot, figures, ghn, grid, lpgnas, qat, tables
+from qinit.report import (
+  dotplot,
+  figures,
+  ghn,
+  grid,
+  lpgnas,
+  lpgnas_ghn,
+  qat,
+  tables,
+)
 from qinit.report.claims import NOT_TESTABLE
 from qinit.report.departures import departures
 from qinit.report.document import (
@@ -54,6 +63,7 @@ SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
   ("ghn_train", ghn.training),
   ("ghn_eval", ghn.evaluation),
   ("lpgnas", lpgnas.section),
+  ("lpgnas_ghn", lpgnas_ghn.section),
 )
 
 

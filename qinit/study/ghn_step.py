@@ -45,7 +45,7 @@ class Task:
 @dataclasses.dataclass(frozen=True)
 class Outcome:
   """`loss` is the mean over the networks, `accuracy` (percent) too;
-  `gradients` are those of the hypernetwork's variables in their order."""
+  `gradients` are those of what the hypernetwork has learned, in that order."""
 
   loss: float
   accuracy: float
@@ -102,7 +102,7 @@ def step(
     for task, spec, graph in zip(tasks, specs, graphs, strict=True)
   ]
   images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
-  variables = list(ghn.weights.values())
+  variables = ghn.learned
   with tf.GradientTape() as tape:
     states = ghn.embed(graphs, widths)
     decoded = ghn.decode(specs, graphs, states)

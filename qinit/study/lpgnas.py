@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -158,14 +158,24 @@ _graph = functools.lru_cache(1)(graph_files.load)
 
 def run_cell(study: LpgnasStudy, cell: Cell, graph, watch: Watcher) -> Record:
   """Finds the cell's network, trains it and measures it."""
+  return row_of(
+    KIND, study, cell, lambda: _measured(study, cell, graph, watch), watch
+  )
+
+
+def row_of(
+  kind: str, study, cell, measured: Callable[[], dict], watch: Watcher
+) -> Record:
+  """The only row of a cell, with the metrics that `measured` returns; it may
+  raise FloatingPointError."""
   begin = time.monotonic()
   try:
-    status, metrics = "ok", _measured(study, cell, graph, watch)
+    status, metrics = "ok", measured()
   except FloatingPointError as error:
     watch.say(str(error))
     status, metrics = "diverged", {}
   return Record(
-    KIND,
+    kind,
     study.rows(cell)[0],
     record.digest(study.identity()),
     metrics,

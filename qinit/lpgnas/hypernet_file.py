@@ -1,0 +1,80 @@
+"""A low-precision hypernetwork as a file.
+
+An npz with `meta` (JSON: configuration, formats, exponents of the vectors,
+fraction bits of the matrices) and every weight: the codes of a matrix, n bits
+each, so that the bytes are the model's bits, and float32 for the rest.
+"""
+
+import dataclasses
+import io
+import json
+import os
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+
+from qinit.errors import CheckpointError
+from qinit.files import write_bytes
+from qinit.ghn.hypernet import GhnConfig, weight_shapes
+from qinit.lpgnas.formats import parse
+from qinit.lpgnas.hypernet import Rounded, Searched, matrices
+from qinit.lpgnas.integer_file import pack, unpack
+from qinit.lpgnas.quantise import split
+
+
+def write(path: str | os.PathLike, ghn: Searched) -> None:
+  """Writes the file, whole or not at all."""
+  precision, fractions = ghn.precision, {}
+  arrays = {name: w.numpy() for name, w in ghn.weights.items()}
+  for name in matrices(ghn.config):
+    fmt = parse(precision[name])
+    codes, f = split(tf.constant(arrays[name]), fmt)
+    fractions[name] = int(f)
+    arrays[name] = pack(codes.numpy().astype(np.int64), fmt)
+  meta = {
+    "config": dataclasses.asdict(ghn.config),
+    "precision": precision,
+    "exponents": dict(ghn.exponents),
+    "fractions": fractions,
+  }
+  text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+  buffer = io.BytesIO()
+  np.savez(buffer, allow_pickle=False, meta=text, **arrays)
+  write_bytes(path, buffer.getvalue())
+
+
+def read(path: str | os.PathLike) -> Rounded:
+  """The hypernetwork in a file, its matrices as the values of their codes.
+
+  Raises:
+    CheckpointError: if it is damaged or another file.
+  """
+  try:
+    arrays = _arrays(path)
+    meta = json.loads(arrays["meta"].tobytes())
+    config, precision = GhnConfig(**meta["config"]), meta["precision"]
+    weights = {name: arrays[name] for name in weight_shapes(config)}
+    for name, shape in matrices(config).items():
+      codes = unpack(weights[name], parse(precision[name]), shape)
+      weights[name] = np.ldexp(np.float32(codes), -meta["fractions"][name])
+    ghn = Rounded(config, weights, meta["exponents"])
+    ghn.precision = precision
+    return ghn
+  except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as e:
+    raise CheckpointError(
+      f"{path} is no low-precision hypernetwork or damaged ({e}): export it"
+      " anew"
+    ) from None
+
+
+def weight_bytes(path: str | os.PathLike) -> int:
+  """Bytes of the weights in the file: the model's bits, each matrix filled up
+  to a whole byte."""
+  arrays = _arrays(path).items()
+  return sum(array.nbytes for name, array in arrays if name != "meta")
+
+
+def _arrays(path):
+  with np.load(path, allow_pickle=False) as file:
+    return {name: file[name] for name in file.files}
