@@ -29,7 +29,9 @@ def export(
 
   Args:
     packed: kernels in INT4, two weights to a byte, with activations in INT8;
-      for kernels of up to 4 bits that have a code for -8 to 7.
+      for kernels of up to 4 bits that have a code for -8 to 7. Meant for
+      activations of 8 bits: the runtime runs such kernels outside XNNPACK and
+      rounds twice, which at 4 bits often costs a code.
 
   Raises:
     QuantError: if the network cannot be quantised.

@@ -81,7 +81,7 @@ def widths(records: Iterable[Record]) -> Table:
       counts[roles[name]][parse(network["precision"][name]).bits] += 1
   bits = sorted({b for counter in counts.values() for b in counter})
   return Table(
-    ("Role", *(f"{b} bits" for b in bits), "Mean"),
+    ("Role", *(f"{b} bit{'s' * (b > 1)}" for b in bits), "Mean"),
     tuple(
       (
         role,
