@@ -5,9 +5,14 @@ import gc
 import numpy as np
 import pytest
 import tf_keras
+from hypothesis import settings
 
 from qinit.archs import zoo
 from tests.quant_nets import random_params
+
+# A busy machine is no defect of the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True, scope="module")
