@@ -51,5 +51,6 @@ def test_dry_run_prints_cells_and_cost_and_writes_nothing(tmp_path):
   assert len(lines) == 5
   assert lines[0].startswith("DWS_Conv_With_BN_HeUni (seed 0): about ")
   assert lines[-1].startswith("4 cell(s), about ")
+  assert "about 20s" not in lines[0]  # which is what starting alone takes
   assert "GiB" in lines[-1]
   assert not out.exists()
