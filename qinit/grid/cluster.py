@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 from qinit.errors import QinitError, RunError
-from qinit.grid.task import Task, Watcher, Work, thread_limits
+from qinit.grid.task import Relay, Task, Watcher, Work, replay, thread_limits
 from qinit.record import Record
 
 _GLANCE = 0.5  # seconds between looks at the news
@@ -94,33 +94,13 @@ def _rows(ray, reference, task):
 
 def _remote(work, task, news):
   """Runs in a worker."""
-  relay = _Relay(news, task)
-  relay.tell("start", task.title)
+  relay = Relay(lambda *event: news.put((task.index, event)))
+  relay.start(task.index, task.title)
   return list(work(task.cell, task.rows, relay))
 
 
-class _Relay(Watcher):
-  """Sends what a cell tells to the driver."""
-
-  def __init__(self, news, task):
-    self.news, self.task = news, task
-
-  def tell(self, kind, what):
-    self.news.put((self.task.index, kind, what))
-
-  def say(self, text):
-    self.tell("say", text)
-
-  def __call__(self, progress):
-    self.tell("progress", progress)
-
-
 def _tell(news, watch, watches):
-  for index, kind, what in news.get_nowait_batch(news.qsize()):
-    own = watches.setdefault(index, watch.beside())
-    if kind == "start":
-      own.start(index, what)
-    elif kind == "say":
-      own.say(what)
-    else:
-      own(what)
+  for index, event in news.get_nowait_batch(news.qsize()):
+    if index not in watches:
+      watches[index] = watch.beside()
+    replay(watches[index], *event)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from multiprocessing import connection
 
 from qinit.errors import RunError
-from qinit.grid.task import Task, Watcher, Work, thread_limits
+from qinit.grid.task import Relay, Task, Watcher, Work, replay, thread_limits
 from qinit.record import Record
 
 
@@ -127,21 +127,8 @@ class _Worker:
       raise news
     if kind == "rows":
       return news
-    (self.watch if kind == "progress" else self.watch.say)(news)
+    replay(self.watch, *news)
     return None
-
-
-class _Relay(Watcher):
-  """Sends what a cell tells to the parent."""
-
-  def __init__(self, pipe):
-    self.pipe = pipe
-
-  def say(self, text):
-    self.pipe.send(("say", text))
-
-  def __call__(self, progress):
-    self.pipe.send(("progress", progress))
 
 
 def _serve(pipe):
@@ -149,10 +136,11 @@ def _serve(pipe):
   threading.Thread(target=_end_with_parent, daemon=True).start()
   with _silence():  # importing TensorFlow writes to stderr
     work = pipe.recv()
+  relay = Relay(lambda *event: pipe.send(("event", event)))
   while True:
     task = pipe.recv()
     try:
-      rows = list(work(task.cell, task.rows, _Relay(pipe)))
+      rows = list(work(task.cell, task.rows, relay))
       pipe.send(("rows", rows))
     except Exception as error:
       error.add_note(traceback.format_exc())

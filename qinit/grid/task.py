@@ -43,6 +43,32 @@ class Watcher:
     return self
 
 
+class Relay(Watcher):
+  """Passes on what a cell in another process tells.
+
+  Args:
+    send: takes the name of a Watcher's method and its arguments, which
+      `replay` calls on the other side.
+  """
+
+  def __init__(self, send: Callable[[str, tuple], None]):
+    self.send = send
+
+  def start(self, index, title):
+    self.send("start", (index, title))
+
+  def say(self, text):
+    self.send("say", (text,))
+
+  def __call__(self, progress):
+    self.send("__call__", (progress,))
+
+
+def replay(watch: Watcher, method: str, arguments: tuple) -> None:
+  """Tells `watch` what a Relay sent."""
+  getattr(watch, method)(*arguments)
+
+
 def thread_limits(count: int) -> dict[str, str]:
   """Environment variables that keep TensorFlow to so many threads."""
   kinds = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")

@@ -6,8 +6,6 @@ each, so that the bytes are the model's bits, and float32 for the rest.
 """
 
 import dataclasses
-import io
-import json
 import os
 import zipfile
 
@@ -15,11 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from qinit.errors import CheckpointError
-from qinit.files import write_bytes
 from qinit.ghn.hypernet import GhnConfig, weight_shapes
 from qinit.lpgnas.formats import parse
 from qinit.lpgnas.hypernet import Rounded, Searched, matrices
-from qinit.lpgnas.integer_file import pack, unpack
+from qinit.lpgnas.integer_file import (
+  pack,
+  read_arrays,
+  unpack,
+  write_arrays,
+)
 from qinit.lpgnas.quantise import split
 
 
@@ -38,10 +40,7 @@ def write(path: str | os.PathLike, ghn: Searched) -> None:
     "exponents": dict(ghn.exponents),
     "fractions": fractions,
   }
-  text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-  buffer = io.BytesIO()
-  np.savez(buffer, allow_pickle=False, meta=text, **arrays)
-  write_bytes(path, buffer.getvalue())
+  write_arrays(path, meta, arrays)
 
 
 def read(path: str | os.PathLike) -> Rounded:
@@ -51,8 +50,7 @@ def read(path: str | os.PathLike) -> Rounded:
     CheckpointError: if it is damaged or another file.
   """
   try:
-    arrays = _arrays(path)
-    meta = json.loads(arrays["meta"].tobytes())
+    meta, arrays = read_arrays(path)
     config, precision = GhnConfig(**meta["config"]), meta["precision"]
     weights = {name: arrays[name] for name in weight_shapes(config)}
     for name, shape in matrices(config).items():
@@ -71,10 +69,5 @@ def read(path: str | os.PathLike) -> Rounded:
 def weight_bytes(path: str | os.PathLike) -> int:
   """Bytes of the weights in the file: the model's bits, each matrix filled up
   to a whole byte."""
-  arrays = _arrays(path).items()
-  return sum(array.nbytes for name, array in arrays if name != "meta")
-
-
-def _arrays(path):
-  with np.load(path, allow_pickle=False) as file:
-    return {name: file[name] for name in file.files}
+  _, arrays = read_arrays(path)
+  return sum(array.nbytes for array in arrays.values())

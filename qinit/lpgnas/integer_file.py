@@ -57,10 +57,7 @@ def write(path: str | os.PathLike, model: IntegerModel) -> None:
     name: pack(codes, model.format_of(name))
     for name, codes in model.codes.items()
   }
-  buffer = io.BytesIO()
-  text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-  np.savez(buffer, allow_pickle=False, meta=text, **arrays)
-  write_bytes(path, buffer.getvalue())
+  write_arrays(path, meta, arrays)
 
 
 def read(path: str | os.PathLike) -> IntegerModel:
@@ -70,9 +67,7 @@ def read(path: str | os.PathLike) -> IntegerModel:
     CheckpointError: if it is damaged or another file.
   """
   try:
-    with np.load(path, allow_pickle=False) as file:
-      arrays = {name: file[name] for name in file.files}
-    meta = json.loads(arrays["meta"].tobytes())
+    meta, arrays = read_arrays(path)
     arch = Architecture.from_dict(meta["arch"])
     sizes = meta["num_features"], meta["num_classes"]
     precision, fractions = meta["precision"], meta["fractions"]
@@ -85,6 +80,22 @@ def read(path: str | os.PathLike) -> IntegerModel:
       f"{path} is no integer model or damaged ({e}): export it anew"
     ) from None
   return IntegerModel(arch, precision, *sizes, codes, fractions)
+
+
+def write_arrays(path: str | os.PathLike, meta: dict, arrays: dict) -> None:
+  """Writes an npz of `arrays` and, as JSON, `meta`, whole or not at all."""
+  buffer = io.BytesIO()
+  text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+  np.savez(buffer, allow_pickle=False, meta=text, **arrays)
+  write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: str | os.PathLike) -> tuple[dict, dict]:
+  """What `write_arrays` wrote; NumPy, json and zipfile raise for other
+  files."""
+  with np.load(path, allow_pickle=False) as file:
+    arrays = {name: file[name] for name in file.files}
+  return json.loads(arrays.pop("meta").tobytes()), arrays
 
 
 def code_bytes(model: IntegerModel) -> int:

@@ -42,14 +42,7 @@ class Probe(tf.Module):
       state = State(
         codes, state.direction, state.frequency, codes, state.frozen
       )
-    rows = (
-      state.code,
-      state.direction,
-      state.frequency,
-      state.mean_code,
-      state.frozen,
-    )
-    self.state.assign(tf.stack(rows))
+    self.state.assign(tf.stack(list(vars(state).values())))
     self.looked.assign(True)
 
   def oscillating(self) -> float:

@@ -1,9 +1,8 @@
 """Bad input: one sentence that names the remedy, exit code 2, no traceback."""
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.commands import assert_refused, run
 
 CASES = {
   "unknown init": (["--init=he_unifrm"], "he_uniform"),
@@ -20,23 +19,6 @@ CASES = {
   "unknown flag": (["--inits=he_uniform"], "inits"),
   "stray word": (["he_uniform"], "not a flag"),
 }
-
-
-def run(module, *flags):
-  return subprocess.run(
-    [sys.executable, "-m", f"experiments.{module}", *flags],
-    capture_output=True,
-    text=True,
-    timeout=240,
-  )
-
-
-def assert_refused(done, words):
-  assert done.returncode == 2, done.stderr
-  assert words in done.stderr
-  assert "Traceback" not in done.stderr
-  assert len(done.stderr.strip().splitlines()) == 1
-  assert done.stdout == ""
 
 
 @pytest.mark.parametrize("case", CASES)

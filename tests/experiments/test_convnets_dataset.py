@@ -1,23 +1,17 @@
 """convnets_dataset: its table and figures, and bad input."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from qinit.archs import darts
 from qinit.archs.convnets import ConvNets, Stored
 from qinit.graph import ops
+from tests import commands
 
 
 def run(*flags):
-  return subprocess.run(
-    [sys.executable, "-m", "experiments.convnets_dataset", *flags],
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
+  return commands.run("convnets_dataset", *flags, timeout=300)
 
 
 def test_generates_surveys_and_draws(tmp_path):

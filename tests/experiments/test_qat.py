@@ -1,13 +1,11 @@
 """The commands of quantisation-aware training: bad input, and the bench."""
 
-import subprocess
-import sys
-
 import pytest
 
 from qinit.export import tflite
 from qinit.quant.scheme import Scheme
 from tests import quant_nets
+from tests.commands import assert_refused, run
 
 CASES = {
   "bits": (["--bits=w1a4"], "2 to 8 bits"),
@@ -17,22 +15,11 @@ CASES = {
 }
 
 
-def run(module, *flags):
-  return subprocess.run(
-    [sys.executable, "-m", f"experiments.{module}", *flags],
-    capture_output=True,
-    text=True,
-    timeout=240,
-  )
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_qat_refuses(case, tmp_path):
   flags, words = CASES[case]
   done = run("qat", *flags, f"--output_dir={tmp_path}/run")
-  assert done.returncode == 2, done.stderr
-  assert words in done.stderr and "Traceback" not in done.stderr
-  assert len(done.stderr.strip().splitlines()) == 1
+  assert_refused(done, words)
   assert not (tmp_path / "run").exists()
 
 
