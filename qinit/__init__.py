@@ -7,6 +7,8 @@ import importlib
 import importlib.util
 import os
 
+from qinit.quiet import silenced
+
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
@@ -38,14 +40,8 @@ def load_tensorflow() -> None:
   """Imports TensorFlow without the lines that it writes to stderr before it
   can be told not to, and without its warnings later on (of retracing, say)."""
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-  stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-  os.dup2(nowhere, 2)
-  try:
+  with silenced():
     import tensorflow
-  finally:
-    os.dup2(stderr, 2)
-    os.close(stderr)
-    os.close(nowhere)
   tensorflow.get_logger().setLevel("ERROR")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from qinit.functional import depthwise, pooling
+from qinit.functional import depthwise, pointwise, pooling
 from qinit.functional.forward import node_seed, split_by_node
 from qinit.graph import ops
 from qinit.graph.ops import Op
@@ -78,9 +78,12 @@ def apply(op: Op, own: Mapping, x, **kwargs):
   """`op.apply`, but faster and with faster gradients where there is a way."""
   if isinstance(op, ops.Pool):
     return pooling.apply(op, x)
+  if isinstance(op, ops.Slice):
+    return pooling.sliced(op, x)
   if isinstance(op, ops.DepthwiseConv):
-    y = depthwise.apply(op, own["depthwise_kernel"], x)
-    return tf.nn.bias_add(y, own["bias"]) if "bias" in own else y
+    return _biased(depthwise.apply(op, own["depthwise_kernel"], x), own)
+  if isinstance(op, ops.Conv) and pointwise.applies(op):
+    return _biased(pointwise.apply(op, own["kernel"], x), own)
   return op.apply(own, x, **kwargs)
 
 
@@ -93,9 +96,14 @@ def signature(role: str, rank: int, op: Op, dtype=tf.float32) -> tf.TensorSpec:
   return tf.TensorSpec([None] * rank, dtype)
 
 
+def _biased(y, own):
+  return tf.nn.bias_add(y, own["bias"]) if "bias" in own else y
+
+
 def _run(chain, own, inputs, training, seed):
   first = chain.nodes[0]
-  plain = first.name not in own and not isinstance(first.op, ops.Pool)
+  faster = isinstance(first.op, (ops.Pool, ops.Slice))
+  plain = first.name not in own and not faster
   if len(chain.nodes) == 1 and plain:
     return first.op.apply(
       {}, *inputs, training=training, seed=node_seed(seed, first.name)

@@ -11,6 +11,7 @@ from multiprocessing import connection
 
 from qinit.errors import RunError
 from qinit.grid.task import Relay, Task, Watcher, Work, replay, thread_limits
+from qinit.quiet import silenced
 from qinit.record import Record
 
 
@@ -45,10 +46,11 @@ class _Pool:
     self.work, self.watch = work, watch
     self.jobs, self.retries = jobs, retries
     self.threads = max(1, (os.cpu_count() or 1) // jobs)
+    self.waiting = collections.deque()
     self.workers, self.deaths = [], collections.Counter()
 
   def run(self, tasks):
-    self.waiting = collections.deque(tasks)
+    self.waiting.extend(tasks)
     for _ in range(min(self.jobs, len(tasks))):
       self._begin()
     while self.workers:
@@ -134,7 +136,7 @@ class _Worker:
 def _serve(pipe):
   """The life of a worker."""
   threading.Thread(target=_end_with_parent, daemon=True).start()
-  with _silence():  # importing TensorFlow writes to stderr
+  with silenced():  # importing TensorFlow writes to stderr
     work = pipe.recv()
   relay = Relay(lambda *event: pipe.send(("event", event)))
   while True:
@@ -166,16 +168,3 @@ def _environment(variables):
         del os.environ[name]
       else:
         os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _silence():
-  """Nothing written to file descriptor 2 is seen."""
-  stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-  os.dup2(nowhere, 2)
-  try:
-    yield
-  finally:
-    os.dup2(stderr, 2)
-    os.close(stderr)
-    os.close(nowhere)

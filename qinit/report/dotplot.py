@@ -40,7 +40,7 @@ def accuracy(records: Iterable[Record]) -> Figure:
   for ax in _lowest(axes, len(archs)):
     ax.set_xlabel("Test accuracy (%)")
     ax.tick_params(labelbottom=True)
-  figure.legend(handles=_accuracy_key(), loc="outside lower center", ncols=4)
+  figure.legend(handles=_accuracy_key(), loc="outside lower center", ncols=5)
   return figure
 
 
@@ -97,6 +97,7 @@ def _accuracy_key():
   return [
     Line2D([], [], linestyle="none", label="FP32", **_FP32),
     Line2D([], [], linestyle="none", label="QUINT8", **_QUINT8),
+    Line2D([], [], color=style.PALE, linewidth=3, label="from one to other"),
     Line2D([], [], color=style.GREY, linewidth=1, label="range over seeds"),
     Line2D([], [], linestyle="none", label="on the right: decrease in %"),
   ]

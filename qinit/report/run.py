@@ -124,7 +124,8 @@ def results(
   readme: str | os.PathLike | None = None,
 ) -> list[str]:
   """Makes RESULTS.md, and its figures in `results_dir`/figures, from the
-  committed rows; returns a sentence about everything left out.
+  committed rows; returns a sentence about everything left out. Pictures
+  that no row makes any more are removed.
 
   Args:
     readme: a file whose part between marks is renewed too.
@@ -134,7 +135,10 @@ def results(
   """
   results_dir, output = Path(results_dir), Path(output)
   blocks, complaints = document(results_dir)
-  _draw(blocks, results_dir / "figures")
+  drawn = _draw(blocks, results_dir / "figures")
+  for picture in (results_dir / "figures").glob("*.png"):
+    if picture.stem not in drawn:
+      picture.unlink()
   output.parent.mkdir(parents=True, exist_ok=True)
   write_text(output, markdown(blocks, results_dir, output))
   if readme:

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from qinit.archs import darts
 from qinit.archs.genotype import Genotype, NetConfig
-from qinit.functional import chains, depthwise, pooling
+from qinit.functional import chains, depthwise, pointwise, pooling
 from qinit.functional.forward import forward
 from qinit.functional.moments import batch_moments
 from qinit.graph import ops
@@ -110,6 +110,30 @@ def test_pooling(kind, stride, size, rng):
   op = ops.Pool(kind, 3, stride, padding="symmetric")
   x = tf.constant(rng.normal(size=[2, size, size, 3]), tf.float32)
   _same(lambda x: op.apply({}, x), lambda x: pooling.apply(op, x), (x,), rng)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@pytest.mark.parametrize("size", [7, 8])
+def test_pointwise(stride, padding, size, rng):
+  op = ops.Conv(4, (1, 1), (stride, stride), padding=padding)
+  assert pointwise.applies(op)
+  x = tf.constant(rng.normal(size=[2, size, size, 3]), tf.float32)
+  kernel = tf.constant(rng.normal(size=[1, 1, 3, 4]), tf.float32)
+  _same(
+    lambda x, w: op.apply({"kernel": w}, x),
+    lambda x, w: pointwise.apply(op, w, x),
+    (x, kernel),
+    rng,
+  )
+
+
+@pytest.mark.parametrize("offset, stride", [(0, 2), (1, 1), (1, 2)])
+@pytest.mark.parametrize("size", [7, 8])
+def test_slices(offset, stride, size, rng):
+  op = ops.Slice(offset, stride)
+  x = tf.constant(rng.normal(size=[2, size, size, 3]), tf.float32)
+  _same(lambda x: op.apply({}, x), lambda x: pooling.sliced(op, x), (x,), rng)
 
 
 def test_of_equal_values_one_gets_the_whole_gradient():

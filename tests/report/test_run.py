@@ -172,6 +172,14 @@ def test_results_are_a_pure_function_of_the_files(results_folder, tmp_path):
   assert all((tmp_path / link).exists() for link in links)
 
 
+def test_pictures_of_former_rows_go(results_folder, tmp_path):
+  former = results_folder / "figures" / "init_study_former_layers.png"
+  former.parent.mkdir(exist_ok=True)
+  former.write_bytes(b"")
+  run.results(results_folder, tmp_path / "RESULTS.md")
+  assert not former.exists()
+
+
 def test_results_say_how_they_were_made(results_folder):
   blocks, _ = run.document(results_folder)
   text = run.markdown(blocks, results_folder, "RESULTS.md")
