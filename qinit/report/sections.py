@@ -40,11 +40,15 @@ _MOST_COLOURS = 6
 def init_study(study: Study) -> list[Block]:
   """The random-initialisation study. Rows of different settings are never
   averaged: each set has its own part, the largest first, to which the
-  layerwise files belong."""
+  layerwise files belong; the others are named by what differs from it."""
   configs = [r.config for r in study.records]
   ordered = sorted(set(configs), key=lambda c: (-configs.count(c), c))
   blocks: list[Block] = [Heading("Random-initialisation study")]
+  first = study.settings.get(ordered[0], {})
   for i, config in enumerate(ordered):
+    own = study.settings.get(config, {})
+    if i:
+      blocks.append(Heading(f"The study again, {_difference(first, own)}", 3))
     part = Study(
       records=tuple(r for r in study.records if r.config == config),
       settings=study.settings,
@@ -52,8 +56,15 @@ def init_study(study: Study) -> list[Block]:
       distributions={} if i else study.distributions,
     )
     prefix = f"init_study_{config}" if i else "init_study"
-    blocks += _part(part, study.settings.get(config, {}), prefix)
+    blocks += _part(part, own, prefix)
   return blocks
+
+
+def _difference(first, own):
+  """What sets of settings do not share."""
+  changed = {k: v for k, v in own.items() if v != first.get(k)}
+  words = [f"{k.replace('_', ' ')} {v}" for k, v in changed.items()]
+  return f"with {', '.join(words)}" if words else "with unknown settings"
 
 
 # Other kinds add their rows here: the kind, and what makes blocks of it.

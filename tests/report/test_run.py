@@ -241,6 +241,7 @@ def test_rows_of_different_settings_are_not_averaged(results_folder):
   text = run.markdown(blocks, results_folder, "RESULTS.md")
   assert text.count("### How it was run") == 2
   assert text.count("| DWS_Conv_No_BN_RandUni_Med |") == 3
+  assert "### The study again, with epochs 200\n" in text
   assert text.index("| epochs | 20 |") < text.index("| epochs | 200 |")
 
 
