@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from qinit import keras
@@ -18,12 +17,13 @@ from qinit.archs import zoo
 from qinit.data import catalogue
 from qinit.data.dataset import scaled
 from qinit.export import tflite
-from qinit.export.runtime import Runtime
+from qinit.export.runtime import Parity, Runtime
 from qinit.graph import ops
 from qinit.graph.spec import NetSpec
 from qinit.params.initializers import initial_params
 from qinit.quant.integer import IntegerNetwork
 from qinit.quant.tfmot import QatScheme, QatSettings, deploy, quantize_model
+from qinit.study.tfmot_default import TfmotDefault
 
 Row = tuple[str, str, str]
 _ARCH, _WIDTH, _BATCH, _FLOAT_EPOCHS, _EPOCHS = "dws_conv_bn", 0.25, 32, 6, 3
@@ -43,9 +43,10 @@ def run() -> Iterator[Row]:
     return 100 * float(np.mean(logits.argmax(-1) == answers))
 
   yield "float accuracy", _number(accuracy(keras.predict(model, test))), "none"
+  theirs = TfmotDefault(spec, keras.params(model))
   pair = {
     "ours": quantize_model(model, QatScheme(images[:512], _SETTINGS, (0, 1))),
-    "TFMOT": tfmot.quantization.keras.quantize_model(model),
+    "TFMOT": theirs.keras,
   }
   for name, quantised in pair.items():
     found = accuracy(keras.predict(quantised, test))
@@ -57,8 +58,11 @@ def run() -> Iterator[Row]:
       if epoch in (1, _EPOCHS):
         when = f"after {epoch} epoch{'s' * (epoch > 1)}"
         yield f"accuracy {when}, {name}", _number(found), "none"
-  for name, file in (("ours", _ours), ("TFMOT", _theirs)):
-    equal = file(pair[name], spec, test)
+  shares = {
+    "ours": _equal_codes(pair["ours"], spec, test),
+    "TFMOT": theirs.measured(test, answers)["graph_equal_codes"],
+  }
+  for name, equal in shares.items():
     yield f"codes of graph and file equal, {name}", f"{equal:.2f} %", "none"
   yield _time_per_step(pair, images, labels)
 
@@ -83,21 +87,7 @@ def _trained(spec, images, labels):
   keras.assign(model, initial_params(spec, "glorot_uniform", 0))
   _compile(model)
   _fit(model, images, labels, _FLOAT_EPOCHS)
-  # TFMOT knows Keras' layers only.
-  plain = _plain(model)
-  plain.set_weights(model.get_weights())
-  return plain
-
-
-def _plain(model):
-  """The model without dropout of our own class, which has no rate here."""
-
-  def clone(layer):
-    if type(layer).__name__ == "CheckpointedDropout":
-      return tf_keras.layers.Dropout(0.0, name=layer.name)
-    return layer.__class__.from_config(layer.get_config())
-
-  return tf_keras.models.clone_model(model, clone_function=clone)
+  return model
 
 
 def _compile(model):
@@ -114,7 +104,7 @@ def _fit(model, images, labels, epochs):
   model.fit(images, labels, batch_size=_BATCH, epochs=epochs, verbose=0)
 
 
-def _ours(model, spec, test):
+def _equal_codes(model, spec, test):
   """Percent of logit codes that the graph and the file in LiteRT share."""
   job = deploy(model, spec, _SETTINGS)
   network = IntegerNetwork(job.spec, job.params, job.ranges, job.scheme)
@@ -122,30 +112,8 @@ def _ours(model, spec, test):
     network.input_codes(test)
   )
   affine = network.affines[network.placement.output]
-  return _share(affine.quantize(keras.predict(model, test)), codes)
-
-
-def _theirs(model, spec, test):
-  """The same for TFMOT's graph and the INT8 file that its guide makes."""
-  converter = tf.lite.TFLiteConverter.from_keras_model(model)
-  converter.optimizations = [tf.lite.Optimize.DEFAULT]
-  converter.inference_input_type = tf.int8
-  converter.inference_output_type = tf.int8
-  interpreter = tf.lite.Interpreter(model_content=converter.convert())
-  interpreter.allocate_tensors()
-  entry = interpreter.get_input_details()[0]
-  out = interpreter.get_output_details()[0]
-  scale, zero_point = entry["quantization"]
-  codes = np.clip(np.round(test / scale) + zero_point, -128, 127)
-  found = []
-  for image in codes.astype(np.int8):
-    interpreter.set_tensor(entry["index"], image[None])
-    interpreter.invoke()
-    found.append(interpreter.get_tensor(out["index"])[0])
-  scale, zero_point = out["quantization"]
-  logits = keras.predict(model, test)
-  graph = np.clip(np.round(logits / scale) + zero_point, -128, 127)
-  return _share(graph, np.array(found))
+  graph = affine.quantize(keras.predict(model, test))
+  return Parity.of(graph, codes).equal
 
 
 def _time_per_step(pair, images, labels) -> Row:
@@ -180,10 +148,6 @@ def _step(model):
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
   return step
-
-
-def _share(a, b):
-  return 100 * float(np.mean(a == b))
 
 
 def _number(value):

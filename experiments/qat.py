@@ -37,7 +37,8 @@ _METHOD = flags.DEFINE_string(
 _QUANTIZER = flags.DEFINE_string(
   "quantizer",
   "simquant",
-  "Comma list: simquant, noise, noise_step, noise_weights, lsq, tqt, pact.",
+  "Comma list: simquant, noise, noise_step, noise_weights, lsq, tqt, pact,"
+  " tfmot_default.",
 )
 _BITS = flags.DEFINE_string(
   "bits", "w4a4", "Comma list of widths, weights and activations 2 to 8 bits."
@@ -83,9 +84,11 @@ def summary(record) -> str:
   name, metrics = " ".join(map(str, record.cell.values())), record.metrics
   if record.status != "ok":
     return f"{name}: {record.status}"
+  found = f"quantised {metrics['quint8_accuracy']:.2f} %"
+  if "fp32_accuracy" not in metrics:  # of TFMOT's file there is nothing more
+    return f"{name}: {found}"
   return (
-    f"{name}: float {metrics['fp32_accuracy']:.2f} %, quantised"
-    f" {metrics['quint8_accuracy']:.2f} %; LiteRT"
+    f"{name}: float {metrics['fp32_accuracy']:.2f} %, {found}; LiteRT"
     f" {metrics['litert_accuracy']:.2f} %,"
     f" {metrics['litert_equal_codes']:.3f} % of codes equal"
   )
@@ -106,12 +109,14 @@ def settings():
   app.load_tensorflow()
   from qinit.params.symmetry import CHANGES
   from qinit.quant.tfmot import QUANTIZERS, RANGES
-  from qinit.study.qat import METHODS, QatStudy
+  from qinit.study.qat import METHODS, TFMOT_DEFAULT, QatStudy
 
   return QatStudy(
     starts=unique(part.strip() for part in _START.value.split(",")),
     methods=names("method", _METHOD.value, METHODS),
-    quantizers=names("quantizer", _QUANTIZER.value, QUANTIZERS),
+    quantizers=names(
+      "quantizer", _QUANTIZER.value, (*QUANTIZERS, TFMOT_DEFAULT)
+    ),
     symmetry=one_of("symmetry", _SYMMETRY.value, CHANGES),
     ranges=one_of("kind of ranges", _RANGES.value, RANGES),
     qat_clip_percentile=_QAT_CLIP.value,

@@ -8,6 +8,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qinit.errors import ExportError, one_of
 from qinit.graph.spec import INPUT
+from qinit.quant.affine import Affine
 from qinit.quant.integer import IntegerNetwork
 
 KERNELS = {
@@ -57,6 +58,15 @@ class Runtime:
     output = self.interpreter.get_output_details()[0]["index"]
     runs = [self._unsigned(output) for _ in self._invocations(codes)]
     return np.concatenate(runs)[: len(codes)]
+
+  def affine(self, end: str) -> Affine:
+    """How the file's "input" or "output" is quantised, in UINT8."""
+    ends = {
+      "input": self.interpreter.get_input_details,
+      "output": self.interpreter.get_output_details,
+    }
+    scale, zero_point = ends[end]()[0]["quantization"]
+    return Affine(np.float32(scale), zero_point + 128 * self._signed, 8)
 
   def tensors(self, codes: np.ndarray, names) -> dict[str, np.ndarray]:
     """Activations by name, uint8, for input codes [B, H, W, C]."""

@@ -123,7 +123,7 @@ class _Trainer:
     )
 
   def _seed_dropout(self):
-    for layer in self.model.layers:
+    for layer in self.model.submodules:  # those in wrappers too
       if isinstance(layer, CheckpointedDropout):
         name = zlib.crc32(layer.name.encode())
         layer.generator.reset_from_seed((self.config.seed << 32) + name)

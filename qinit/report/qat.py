@@ -23,6 +23,19 @@ from qinit.report.sources import Study
 _AXES = ("arch", "bits", "start", "method", "quantizer")
 # A curve counts as having arrived at these percent of test accuracy.
 TARGETS = (30.0, 50.0)
+_TFMOT = "tfmot_default"  # the quantizer that is TFMOT's own scheme
+_BESIDE = (
+  "Network",
+  "Start",
+  "Method",
+  "Quantizer",
+  "Seeds",
+  "Before the first step",
+  "After one epoch",
+  "After all",
+  "Graph's codes (%)",
+  "Milliseconds a step",
+)
 _HEADERS = (
   "Network",
   "Bits",
@@ -54,6 +67,7 @@ def section(study: Study) -> list[Block]:
 
 
 def _part(records, settings, config) -> Iterator[Block]:
+  epochs = settings.get("epochs", 0)
   yield Paragraph(
     "Settings: "
     + ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items())
@@ -62,6 +76,14 @@ def _part(records, settings, config) -> Iterator[Block]:
     " accuracy, seeds that never do left out and counted in brackets."
   )
   yield table(records)
+  if beside := beside_tfmot(records, epochs):
+    yield Paragraph(
+      "Beside TFMOT's default scheme: the same network, start, data and steps"
+      " of training for quantisation. Percent of the test images, the first"
+      " thousand after one epoch; codes of the training graph that the file"
+      " has too; milliseconds of a step include what else the machine did."
+    )
+    yield beside
   for arch, bits in dict.fromkeys(_axes(r)[:2] for r in records):
     rows = [r for r in records if _axes(r)[:2] == (arch, bits)]
     if any(r.metrics.get("curve") for r in rows):
@@ -87,6 +109,21 @@ def table(records: list[Record]) -> Table:
   return Table(
     (*_HEADERS, *steps), tuple(rows), frozenset(flagged), text_columns=5
   )
+
+
+def beside_tfmot(records: list[Record], epochs: int) -> Table | None:
+  """Our training for quantisation beside TFMOT's default, where both ran; None
+  without such rows. `epochs` are those of the whole training."""
+  groups = _groups(records)
+  pairs = {axes[:4] for axes in groups if axes[4] == _TFMOT}
+  rows = tuple(
+    (_name(axes[0]), *axes[2:], *_training_numbers(members, epochs))
+    for axes, members in groups.items()
+    if axes[:4] in pairs
+  )
+  if not rows:
+    return None
+  return Table(_BESIDE, rows, text_columns=4)
 
 
 @style.drawing
@@ -138,6 +175,33 @@ def _numbers(members, trained):
   yield _mean(trained, "oscillating")
   for target in TARGETS:
     yield _arrivals(members, target)
+
+
+def _training_numbers(members, epochs):
+  trained = [r for r in members if r.status == "ok"]
+  yield str(len(members))
+  yield _mean(trained, "accuracy_before_qat")
+  early = [_after_one_epoch(r, epochs) for r in trained]
+  found = [value for value in early if value is not None]
+  yield number(statistics.fmean(found) if found else None, 2)
+  yield _mean(trained, "quint8_accuracy")
+  yield _mean(trained, "graph_equal_codes")
+  seconds = [_seconds_per_step(r, epochs) for r in trained]
+  yield number(1e3 * statistics.fmean(seconds) if seconds else None, 1)
+
+
+def _after_one_epoch(record, epochs):
+  """The curve's point there, if there is one."""
+  metrics = record.metrics
+  per_epoch = metrics["steps"] // epochs
+  first = metrics["steps"] - metrics["epochs"] * per_epoch
+  return dict(map(tuple, metrics["curve"])).get(first + per_epoch)
+
+
+def _seconds_per_step(record, epochs):
+  metrics = record.metrics
+  steps = metrics["epochs"] * (metrics["steps"] // epochs)
+  return metrics["train_seconds"] / steps
 
 
 def _arrivals(members, target):

@@ -36,6 +36,8 @@ from qinit.study.starts import Start
 
 KIND = "qat"
 METHODS = (*ptq.METHODS, "float_qat", "qat")
+# Among the quantizers, TFMOT's own scheme, to be measured beside ours.
+TFMOT_DEFAULT = "tfmot_default"
 # BatchNorm's statistics are frozen for the last part of the QAT epochs.
 _FREEZE_AFTER = 0.75
 # The layers of the file are compared on so many test images.
@@ -101,6 +103,8 @@ class QatStudy:
       Start.parse(start)
     if "float_qat" in self.methods and self.epochs < 2:
       raise QinitError("float_qat trains half of the epochs: it needs two")
+    if TFMOT_DEFAULT in self.quantizers and self.bits != ("w8a8",):
+      raise QinitError(f"{TFMOT_DEFAULT} is for 8 bits: use --bits=w8a8")
 
   def identity(self) -> dict:
     """The settings that make two runs the same, the cells' axes apart."""
@@ -228,13 +232,11 @@ class _Training:
     job = ptq.quantise(
       self.cell.method, self.spec, params, self.scheme, self.images
     )
-    found = self._measured(job, logits)
-    return _metrics(outcome, self._accuracy(logits), curve) | found
+    found = {"fp32_accuracy": self._accuracy(logits)}
+    return _metrics(outcome, curve) | found | self._measured(job, logits)
 
   def _for_quantisation(self, params, epochs, steps, curve):
-    from qinit.study.qat_model import QatModel
-
-    model = QatModel(self.spec, params, self._settings(), self.images)
+    model = self._model(params)
     follow = Curve(
       self.folder / "curve.csv", self._accuracy_of(model.keras), steps
     )
@@ -246,15 +248,33 @@ class _Training:
     outcome = self._fit(model.keras, epochs, self.folder, follow, model_log)
     if outcome.diverged:
       return "diverged", {"steps": steps + outcome.steps}
-    job = model.deployed()
-    logits = ptq.float_logits(job, self.test)
-    found = self._measured(job, logits)
-    graph = keras.predict(model.keras, self.test)
     return "ok", {
-      **_metrics(outcome, self._accuracy(logits), [*curve, *follow.rows()]),
-      **found,
+      **_metrics(outcome, [*curve, *follow.rows()]),
+      **self._trained(model),
       "steps": steps + outcome.steps,
       "accuracy_before_qat": before,
+    }
+
+  def _model(self, params):
+    """The network in training for quantisation."""
+    if self.cell.quantizer == TFMOT_DEFAULT:
+      from qinit.study.tfmot_default import TfmotDefault
+
+      return TfmotDefault(self.spec, params)
+    from qinit.study.qat_model import QatModel
+
+    return QatModel(self.spec, params, self._settings(), self.images)
+
+  def _trained(self, model):
+    """Metrics of the file that training for quantisation ended in."""
+    if self.cell.quantizer == TFMOT_DEFAULT:
+      return model.measured(self.test, self.data.test_labels)
+    job = model.deployed()
+    logits = ptq.float_logits(job, self.test)
+    graph = keras.predict(model.keras, self.test)
+    return {
+      "fp32_accuracy": self._accuracy(logits),
+      **self._measured(job, logits),
       "graph_equal_codes": ptq.equal_codes(job, graph, self.test),
       "oscillating": model.oscillating(),
     }
@@ -313,14 +333,13 @@ class _Training:
     return lost(self._accuracy(self._float_logits(params)), self.data)
 
 
-def _metrics(outcome: Outcome, fp32_accuracy, curve) -> dict:
+def _metrics(outcome: Outcome, curve) -> dict:
   return {
     "epochs": outcome.epochs,
     "steps": outcome.steps,
     "train_loss": outcome.loss,
     "train_accuracy": outcome.accuracy,
     "train_seconds": round(outcome.seconds, 1),
-    "fp32_accuracy": fp32_accuracy,
     "curve": curve,
   }
 

@@ -104,6 +104,29 @@ def test_rows_become_a_section(finished):
   assert record.from_json(row.to_json()) == row
 
 
+def test_tfmots_default_is_measured_beside(finished):
+  study, ours = finished
+  both = dataclasses.replace(study, quantizers=("simquant", "tfmot_default"))
+  _, theirs = grid.run(both)
+  m = theirs.metrics
+  assert theirs.status == "ok" and theirs.cell["quantizer"] == "tfmot_default"
+  # Its ranges begin at +-6 and fit nothing: chance.
+  assert 8 < m["accuracy_before_qat"] < 12
+  assert m["quint8_accuracy"] > 30
+  assert m["steps"] == ours.metrics["steps"]
+  table = report.beside_tfmot([ours, theirs], study.epochs)
+  assert [row[3] for row in table.rows] == ["simquant", "tfmot_default"]
+  for row, record_ in zip(table.rows, (ours, theirs), strict=True):
+    curve = dict(map(tuple, record_.metrics["curve"]))
+    assert row[6] == f"{curve[4 * (1438 // 16)]:.2f}"
+    assert row[7] == f"{record_.metrics['quint8_accuracy']:.2f}"
+
+
+def test_tfmots_default_is_for_8_bits():
+  with pytest.raises(QinitError, match="use --bits=w8a8"):
+    QatStudy(quantizers=("tfmot_default",), bits=("w4a4",))
+
+
 def test_steps_to_an_accuracy():
   curve = [[0, 10.0], [100, 20.0], [200, 60.0]]
   assert report.steps_to(curve, 10.0) == 0

@@ -63,10 +63,10 @@ class SelfQuantized(tfmot.quantization.keras.QuantizeConfig):
     return []
 
   def set_quantize_weights(self, layer, quantize_weights):
-    """There are none to set."""
+    return None  # there are none to set
 
   def set_quantize_activations(self, layer, quantize_activations):
-    """There are none to set."""
+    return None  # there are none to set
 
   def get_output_quantizers(self, layer):
     return []
