@@ -11,8 +11,8 @@ from qinit.report.sources import SMALL_DATA
 
 def publish(run: str | os.PathLike, results: str | os.PathLike) -> list[str]:
   """Copies a run's good rows and settings to `results`/KIND/NAME.jsonl and
-  .json, NAME being the run folder's, and its cells' `layerwise.csv` to
-  `results`/KIND/layerwise/CELL.csv.
+  .json, NAME being the run folder's. The run with the most rows has its
+  cells' `layerwise.csv` in `results`/KIND/layerwise/CELL.csv.
 
   Returns:
     A sentence about every damaged row, which was left out.
@@ -33,6 +33,11 @@ def publish(run: str | os.PathLike, results: str | os.PathLike) -> list[str]:
   text = "".join(f"{row.to_json()}\n" for row in rows)
   files.write_text(folder / f"{run.resolve().name}.jsonl", text)
   shutil.copy(run / "config.json", folder / f"{run.resolve().name}.json")
-  for csv in sorted(run.glob("cells/*/layerwise.csv")):
-    shutil.copy(csv, folder / "layerwise" / f"{csv.parent.name}.csv")
+  if len(rows) >= max(_row_counts(folder)):
+    for csv in sorted(run.glob("cells/*/layerwise.csv")):
+      shutil.copy(csv, folder / "layerwise" / f"{csv.parent.name}.csv")
   return complaints
+
+
+def _row_counts(folder):
+  return [len(record.read(path)[0]) for path in folder.glob("*.jsonl")]

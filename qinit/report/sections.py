@@ -49,6 +49,7 @@ def init_study(study: Study) -> list[Block]:
     own = study.settings.get(config, {})
     if i:
       blocks.append(Heading(f"The study again, {_difference(first, own)}", 3))
+      blocks += _beside(study.records, ordered[0], config)
     part = Study(
       records=tuple(r for r in study.records if r.config == config),
       settings=study.settings,
@@ -76,6 +77,28 @@ SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
   ("lpgnas", lpgnas.section),
   ("lpgnas_ghn", lpgnas_ghn.section),
 )
+
+
+def _beside(records, first, config):
+  """What the other settings changed, over the cells that both have."""
+  pairs = {}
+  for r in records:
+    if r.config in (first, config) and r.status == "ok":
+      pairs.setdefault(tuple(r.cell.items()), {})[r.config] = r.metrics
+  both = [pair for pair in pairs.values() if len(pair) == 2]
+  if not both:
+    return
+
+  def median(metric, key):
+    return number(_median([abs(pair[key][metric]) for pair in both]), 4)
+
+  yield Paragraph(
+    f"Over the {len(both)} cells that both have: the median QMSE is"
+    f" {median('qmse', config)} here and {median('qmse', first)} above, the"
+    " median size of the percent accuracy decrease"
+    f" {median('accuracy_decrease', config)} here and"
+    f" {median('accuracy_decrease', first)} above."
+  )
 
 
 def _part(study, settings, prefix):

@@ -1,5 +1,7 @@
 """Copying a run to the published rows."""
 
+import shutil
+
 import pytest
 
 from qinit import record
@@ -28,6 +30,18 @@ def test_rows_settings_and_layers_are_copied(run, tmp_path):
   assert record.read_identity(folder / "reduced.json")["epochs"] == 8
   name = "dws_conv_bn__he_uniform__s0.csv"
   assert (folder / "layerwise" / name).read_text() == "layers"
+
+
+def test_layers_are_those_of_the_run_with_the_most_rows(run, tmp_path):
+  small = tmp_path / "small"
+  shutil.copytree(run, small)
+  row = Record("init_study", {"seed": 1}, "c0ffee", {"qmse": 0.5})
+  record.append(run / "records.jsonl", row)
+  (small / "cells/dws_conv_bn__he_uniform__s0/layerwise.csv").write_text("new")
+  publish(run, tmp_path / "results")
+  publish(small, tmp_path / "results")
+  (csv,) = (tmp_path / "results").rglob("layerwise/*.csv")
+  assert csv.read_text() == "layers"
 
 
 def test_damaged_rows_stay_behind(run, tmp_path):

@@ -242,6 +242,8 @@ def test_rows_of_different_settings_are_not_averaged(results_folder):
   assert text.count("### How it was run") == 2
   assert text.count("| DWS_Conv_No_BN_RandUni_Med |") == 3
   assert "### The study again, with epochs 200\n" in text
+  qmse = f"{one.metrics['qmse']:.4f}"
+  assert f"Over the 1 cells that both have: the median QMSE is {qmse}" in text
   assert text.index("| epochs | 20 |") < text.index("| epochs | 200 |")
 
 
