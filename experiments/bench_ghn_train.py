@@ -165,7 +165,10 @@ def _config():
 
 
 def workers_speed(count: int) -> float:
-  """Steps per second of `count` processes that share each meta-batch."""
+  """Steps per second of `count` processes that share each meta-batch, and
+  the cores."""
+  from qinit.grid.task import thread_limits
+
   ports = []
   for _ in range(count):
     with socket.socket() as sock:
@@ -176,7 +179,10 @@ def workers_speed(count: int) -> float:
   for index in range(count):
     task = {"type": "worker", "index": index}
     config = json.dumps({"cluster": cluster, "task": task})
-    environment = os.environ | ({"TF_CONFIG": config} if count > 1 else {})
+    environment = dict(os.environ)
+    if count > 1:
+      threads = max(1, (os.cpu_count() or 1) // count)
+      environment |= {"TF_CONFIG": config} | thread_limits(threads)
     words = [sys.executable, "-m", "experiments.bench_ghn_train", _CHILD]
     children.append(
       subprocess.Popen(
