@@ -20,7 +20,7 @@ test: .venv/dev-ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	$(PYTEST) --dist=loadfile -m 'not long and not full'
+	$(PYTEST) --dist=loadfile --no-loadscope-reorder -m 'not long and not full'
 
 test-long: .venv/dev-ready
 	$(PYTEST) --dist=worksteal -m long
