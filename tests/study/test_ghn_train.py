@@ -259,8 +259,11 @@ def test_damping_is_the_squared_rounding_error():
   assert float(penalties.of(params, None)) == 0
 
 
-def test_learned_steps_leave_their_start_and_are_kept(base, tmp_path):
-  changes = dict(bits=("w2a2",), weight_clip="learned", quantizer="noise")
+@pytest.mark.parametrize("quantizer", ["simquant", "noise"])
+def test_learned_steps_leave_their_start_and_are_kept(
+  base, tmp_path, quantizer
+):
+  changes = dict(bits=("w2a2",), weight_clip="learned", quantizer=quantizer)
   made = trainer(settings(base, tmp_path, steps=2, **changes))
   assert not made.ghn.weights["step.kernels"].numpy().any()
   made.run(lambda p: None)
