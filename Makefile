@@ -14,7 +14,6 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 demo: .venv/ready
 	$(RUN) -m experiments.init_study --preset=quick --init=he_uniform \
 	  --output_dir=runs/demo
-	$(RUN) -m experiments.report --run=runs/demo
 
 test: .venv/dev-ready
 	.venv/bin/ruff check .

@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+from qinit import memory
 from qinit.graph.spec import NetSpec
 
 _NETS, _BATCH = 50, 8
@@ -195,20 +196,15 @@ def _child():
   import qinit.ghn
 
   float(tf.reduce_sum(tf.ones([512, 512]) @ tf.ones([512, 512])))
-  before = _peak()
+  before = memory.peak_bytes()
   ghn, specs = qinit.ghn.HyperNet(qinit.ghn.GHN_2), sample(20, seed=1)
   start = time.perf_counter()
   ghn.predict(specs[0])
   first = time.perf_counter() - start
   for i in range(0, 16, _BATCH):
     ghn.predict_batch(specs[i : i + _BATCH])
-  print(json.dumps({"first": round(first, 2), "memory": _peak() - before}))
-
-
-def _peak():
-  import resource
-
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+  added = (memory.peak_bytes() - before) // 2**20
+  print(json.dumps({"first": round(first, 2), "memory": added}))
 
 
 if __name__ == "__main__":

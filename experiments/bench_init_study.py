@@ -1,7 +1,6 @@
 """The suite `init_study`: training, quantised evaluation, memory, import."""
 
 import functools
-import resource
 import statistics
 import subprocess
 import sys
@@ -11,14 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 import tf_keras
 
 from qinit import keras
 from qinit.archs import zoo
 from qinit.data.augment import Augmentation
 from qinit.data.dataset import Dataset, scaled
-from qinit.functional.forward import forward
 from qinit.graph.rewrite import fold_batch_norm
 from qinit.keras.fit import FitConfig, fit
 from qinit.params.initializers import initial_params
@@ -74,17 +71,15 @@ def _evaluation() -> Row:
   folded, weights = fold_batch_norm(spec, params)
   test = scaled(_noise(10_000).test_images)
   some, scheme = np.split(test[:1024], 8), Scheme()
-  plain = tf.function(lambda x: forward(spec, params, x))
+  plain = keras.predictor(_model(), _BATCH)
 
   def quantised():
     ranges = calibrate(folded, weights, some, scheme, (0.0, 1.0))
     IntegerNetwork(folded, weights, ranges, scheme).logits(test)
 
-  def evaluated():
-    for start in range(0, len(test), _BATCH):
-      plain(test[start : start + _BATCH])
-
-  pairs = [(_seconds(quantised), _seconds(evaluated)) for _ in range(_ROUNDS)]
+  pairs = [
+    (_seconds(quantised), _seconds(lambda: plain(test))) for _ in range(_ROUNDS)
+  ]
   ratio = statistics.median(q / f for q, f in pairs[1:])
   return (
     "calibration and quantised evaluation over float evaluation, time",
@@ -96,11 +91,11 @@ def _evaluation() -> Row:
 def _memory() -> Row:
   """A process of its own trains one short epoch on 60,000 images."""
   code = (
-    "from experiments import bench_init_study as b;"
-    "b.train_reduced(); print(b.peak_gibibytes())"
+    "from experiments import bench_init_study as b; from qinit import memory;"
+    "b.train_reduced(); print(memory.peak_bytes() / 2**30)"
   )
   return (
-    "peak memory of a reduced cell",
+    f"peak memory of a reduced cell of {_ARCH}",
     f"{float(_python(code).split()[-1]):.2f} GiB",
     "at most 1.5 GiB",
   )
@@ -124,11 +119,6 @@ def train_reduced() -> None:
       quantise.calibration(data, 1024, 0),
       Path(folder),
     )
-
-
-def peak_gibibytes() -> float:
-  """Largest resident size of this process so far."""
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _import() -> Row:

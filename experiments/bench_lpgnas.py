@@ -78,8 +78,8 @@ def _seconds(function):
 def _memory(name) -> Row:
   """A process of its own searches for a few epochs of each phase."""
   code = (
-    "from experiments import bench_lpgnas as b;"
-    f"b.search_briefly({name!r}); print(b.peak_gibibytes())"
+    "from experiments import bench_lpgnas as b; from qinit import memory;"
+    f"b.search_briefly({name!r}); print(memory.peak_bytes() / 2**30)"
   )
   done = subprocess.run(
     [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -91,10 +91,3 @@ def _memory(name) -> Row:
 def search_briefly(name: str) -> None:
   """Twelve epochs through the three phases."""
   Search(graph_files.load(name), SearchConfig(epochs=12)).run()
-
-
-def peak_gibibytes() -> float:
-  """Largest resident size of this process so far."""
-  import resource
-
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

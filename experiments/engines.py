@@ -3,6 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import flags
 
@@ -91,4 +92,6 @@ def carry_out(
 
   for complaint in report.rebuild(study.output_dir):
     print(complaint, file=sys.stderr)
-  print(f"{study.output_dir}/report.html")
+  for name in ("results.csv", "report.html", "cells"):
+    if (path := Path(study.output_dir) / name).exists():
+      print(path)

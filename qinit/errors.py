@@ -29,6 +29,10 @@ class ExportError(QinitError):
   """A network that cannot be written in the form asked for."""
 
 
+class RefusedError(ExportError):
+  """A file that LiteRT does not take."""
+
+
 def one_of(what: str, value: str, allowed, error=QinitError) -> str:
   """Returns `value` if it is in `allowed`, else raises `error`, which names
   those near it."""

@@ -2,11 +2,13 @@
 is drawn of it."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
 import platform
 import subprocess
+import tempfile
 import typing
 from pathlib import Path
 
@@ -113,11 +115,12 @@ def open_run(folder: str | os.PathLike, identity: dict) -> None:
   the one that is there.
 
   Raises:
-    RunError: if the file is damaged or holds another identity.
+    RunError: if the file is damaged or holds another identity, or if nothing
+      can be written into the folder.
   """
   path = Path(folder) / "config.json"
   if not path.exists():
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make(path.parent)
     config = {
       "identity": identity,
       "versions": _versions(),
@@ -148,6 +151,21 @@ def read_identity(path: str | os.PathLike) -> dict:
   except (ValueError, KeyError, TypeError):
     raise RunError(
       f"{path} is damaged: delete the folder or choose another --output_dir"
+    ) from None
+
+
+def _make(folder):
+  """Makes a folder, or sees that it can be written to."""
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except OSError as error:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+      raise
+    raise RunError(
+      f"cannot write into {folder} ({error.strerror}): choose another"
+      " --output_dir"
     ) from None
 
 

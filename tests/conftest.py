@@ -22,10 +22,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True, scope="module")
 def no_leftovers():
-  """Traced functions hold their models in cycles: gigabytes over the suite."""
+  """Traced functions hold their models in cycles: gigabytes over the suite.
+  What is left after a module stays: it need not be looked through again."""
   yield
   tf_keras.backend.clear_session()
   gc.collect()
+  gc.freeze()
 
 
 @pytest.fixture

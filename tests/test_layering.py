@@ -26,6 +26,7 @@ ORDER = [
 LEAVES = {
   "errors": set(),
   "files": set(),
+  "memory": set(),
   "quiet": set(),
   "record": {"errors", "files"},
   "data": {"errors", "files", "record"},

@@ -65,8 +65,9 @@ def _random(entry):
 
 
 def _peak():
-  """Largest resident size so far; Linux counts in KiB."""
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+  """Largest resident size so far, as `qinit.memory` has it, in MiB."""
+  unit = 2**20 if sys.platform == "darwin" else 2**10
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qinit.errors import ExportError
 from qinit.export.flatbuffer import ModelBuilder
-from qinit.graph import ops
+from qinit.graph import ops, padding
 from qinit.graph.spec import INPUT
 from qinit.quant.placement import Group
 from qinit.quant.quantized import QuantizedNetwork
@@ -226,11 +226,8 @@ def _activation(group):
 
 def _pads(op, shape):
   """Pixels (before, after) in height and width: as `op` has it, and SAME's."""
-  same, wanted = [], []
-  for n, k, stride in zip(shape, op.kernel_size, op.strides, strict=False):
-    reach = op.dilation * (k - 1)
-    total = max((-(-n // stride) - 1) * stride + reach + 1 - n, 0)
-    same.append((total // 2, total - total // 2))
-    wanted.append((reach // 2, reach // 2))
-  symmetric = op.padding == "symmetric" and op.strides != (1, 1)
-  return (wanted if symmetric else same), same
+  same, symmetric = padding.amounts(
+    shape[:2], op.kernel_size, op.strides, op.dilation
+  )
+  own = op.padding == "symmetric" and op.strides != (1, 1)
+  return (symmetric if own else same), same

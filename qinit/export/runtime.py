@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from qinit.errors import ExportError, one_of
+from qinit.errors import RefusedError, one_of
 from qinit.graph.spec import INPUT
 from qinit.quant.affine import Affine
 from qinit.quant.integer import IntegerNetwork
@@ -27,7 +27,7 @@ class Runtime:
     batch_size: images that run at once; None keeps the file's own.
 
   Raises:
-    ExportError: if LiteRT refuses the file.
+    RefusedError: if LiteRT refuses the file.
   """
 
   def __init__(
@@ -50,7 +50,7 @@ class Runtime:
         )
       self._allocate(batch_size)
     except (RuntimeError, ValueError) as error:
-      raise ExportError(f"LiteRT refuses the file: {error}") from None
+      raise RefusedError(f"LiteRT refuses the file: {error}") from None
 
   def output_codes(self, codes: np.ndarray) -> np.ndarray:
     """The file's output [B, classes] for input codes [B, H, W, C], uint8;

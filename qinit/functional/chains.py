@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from qinit.functional import depthwise, pointwise, pooling
+from qinit.functional import depthwise, pointwise, pooling, striding
 from qinit.functional.forward import node_seed, split_by_node
 from qinit.graph import ops
 from qinit.graph.ops import Op
@@ -79,7 +79,7 @@ def apply(op: Op, own: Mapping, x, **kwargs):
   if isinstance(op, ops.Pool):
     return pooling.apply(op, x)
   if isinstance(op, ops.Slice):
-    return pooling.sliced(op, x)
+    return striding.sliced(op, x)
   if isinstance(op, ops.DepthwiseConv):
     return _biased(depthwise.apply(op, own["depthwise_kernel"], x), own)
   if isinstance(op, ops.Conv) and pointwise.applies(op):

@@ -7,7 +7,7 @@ a dilated kernel spread with zeros costs as much as a dense one of its size.
 
 import tensorflow as tf
 
-from qinit.functional.pooling import halved
+from qinit.functional.striding import halved
 from qinit.graph.ops import DepthwiseConv
 
 _FAST_KERNEL = 3  # TensorFlow has special code for it

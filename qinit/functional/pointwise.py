@@ -7,7 +7,7 @@ all shapes are new.
 
 import tensorflow as tf
 
-from qinit.functional.pooling import halved
+from qinit.functional.striding import halved
 from qinit.graph.ops import Conv
 
 

@@ -116,7 +116,7 @@ class _Trainer:
     return Outcome(
       diverged=self._diverged(),
       epochs=int(self.epoch),
-      steps=int(self.epoch) * self.steps,
+      steps=int(self.optimizer.iterations),
       loss=float(self.loss),
       accuracy=float(self.accuracy),
       seconds=float(self.seconds),

@@ -7,7 +7,7 @@ import tf_keras
 
 from qinit.errors import SpecError
 from qinit.graph import layers as own
-from qinit.graph import ops
+from qinit.graph import ops, padding
 
 Step = tuple[str, ops.Op]
 
@@ -72,12 +72,7 @@ def _conv_padding(layer, pads, kernel_size, strides, dilation, use_bias):
     return "same"
   shape, pads = layer.input_shape[1:3], pads or ((0, 0), (0, 0))
   sizes = [n - sum(p) for n, p in zip(shape, pads, strict=True)]
-  same, symmetric = [], []
-  for n, k, stride in zip(sizes, kernel_size, strides, strict=True):
-    reach = dilation * (k - 1)
-    total = max((-(-n // stride) - 1) * stride + reach + 1 - n, 0)
-    same.append((total // 2, total - total // 2))
-    symmetric.append((reach // 2, reach // 2))
+  same, symmetric = padding.amounts(sizes, kernel_size, strides, dilation)
   found = [tuple(p) for p in pads]
   if found == same:
     return "same"

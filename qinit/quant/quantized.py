@@ -93,10 +93,15 @@ def bias_codes(bias, scale) -> np.ndarray:
   return np.clip(codes, _INT32.min, _INT32.max).astype(np.int32)
 
 
+def kernel_range(group: Group, kernel, ranges: Ranges):
+  """Over what a kernel is quantised: the range under its key, which training
+  may have learned, else its own minimum and maximum."""
+  return ranges.get(group.kernel, (kernel.min(), kernel.max()))
+
+
 def kernel_affine(group: Group, kernel, ranges: Ranges, scheme: Scheme):
-  """The quantisation of a kernel: over the range under its key, which training
-  may have learned, else over its own minimum and maximum."""
-  lo, hi = ranges.get(group.kernel, (kernel.min(), kernel.max()))
+  """The quantisation of a kernel over its `kernel_range`."""
+  lo, hi = kernel_range(group, kernel, ranges)
   return Affine.from_range(lo, hi, scheme.weight_bits)
 
 

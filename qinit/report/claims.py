@@ -51,7 +51,7 @@ def improved(arch: str, init: str) -> Callable[[Evidence], Verdict]:
       f"{grid.row_name(arch, init)} loses {mine:.2f} %,"
       f" the median of the others {median:.2f} %"
     )
-    if median < _MARKED and mine < median + _MARKED:
+    if median < _MARKED and abs(mine - median) < _MARKED:
       return Verdict(
         NOT_TESTABLE, f"{numbers}: the others lose too little to improve on"
       )
@@ -231,6 +231,6 @@ def batch_norm_prevents_divergence(evidence: Evidence) -> Verdict:
     raise Missing(f"{total} cells run with and without BN, 3 needed")
   return _verdict(
     lost["no_bn"] >= 2 and lost["bn"] < lost["no_bn"],
-    f"of {total} matched cells {lost['no_bn']} diverge without BN and"
-    f" {lost['bn']} with it",
+    f"of {total} matched cells {lost['no_bn']} diverge or stay at chance"
+    f" without BN and {lost['bn']} with it",
   )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from qinit.params.initializers import INITIALIZERS
+from qinit.params.initializers import PAPER_INITIALIZERS
 from qinit.record import Record
 from qinit.report import grid
 from qinit.report.tables import Layers
@@ -14,7 +14,6 @@ from qinit.stats.layerwise import LayerRow, of_kind
 
 # A comparison with "the others" needs at least so many of them.
 LEAST_OTHERS = 4
-PAPER_INITS = tuple(k for k, row in INITIALIZERS.items() if row.in_paper)
 
 
 class Missing(Exception):
@@ -33,7 +32,7 @@ class Evidence:
     self._groups = {
       (g.arch, g.init): g
       for g in grid.groups(records)
-      if g.bits == grid.MAIN_BITS and g.init in PAPER_INITS
+      if g.bits == grid.MAIN_BITS and g.init in PAPER_INITIALIZERS
     }
     self._layers = layers or {}
 
@@ -45,7 +44,7 @@ class Evidence:
     accuracy."""
     return [
       init
-      for init in PAPER_INITS
+      for init in PAPER_INITIALIZERS
       if (group := self._groups.get((arch, init)))
       and group.trained
       and group.mean("accuracy_decrease") is not None

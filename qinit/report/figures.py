@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from qinit.quant.scheme import parse_width
 from qinit.report import grid, style
 from qinit.stats.distribution import Distributions
 from qinit.stats.layerwise import KINDS, LayerRow, of_kind
@@ -95,23 +96,29 @@ def range_and_precision(rows: list[LayerRow], title: str) -> Figure:
 
 @style.drawing
 def distributions(
-  found: Distributions, title: str, levels: int = 256
+  found: Distributions, title: str, bits: str = grid.MAIN_BITS
 ) -> Figure:
   """Where in the quantiser's range the values of each layer lie.
 
   One strip per layer, from code 0 to the largest; its width goes with the
   square root of the share of values, so that tails stay visible, and the
   widest bin is cut to the width of the next. A black line marks the value 0.
+
+  Args:
+    bits: the width, "w4a8", say.
   """
+  scheme = parse_width(bits)
+  widths = {"weight": scheme.weight_bits, "activation": scheme.activation_bits}
   figure = Figure(figsize=(11, 8), layout="constrained")
   for ax, kind in zip(figure.subplots(2, 1), KINDS, strict=True):
     color = style.BLUE if kind == "weight" else style.ORANGE
+    top = 2 ** widths[kind] - 1
     names = [name for k, name in found if k == kind]
     for x, name in enumerate(names):
-      _strip(ax, x, found[kind, name], levels - 1, color)
+      _strip(ax, x, found[kind, name], top, color)
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=7.5)
     ax.set_xlim(-0.7, max(len(names), 1) - 0.3)
-    ax.set_ylabel(f"Code (0 to {levels - 1})")
+    ax.set_ylabel(f"Code (0 to {top})")
     ax.set_title(_KIND_TITLES[kind])
     ax.grid(False, axis="x")
   figure.suptitle(title, fontweight="bold")

@@ -45,9 +45,13 @@ def findings_table(evidence: Evidence) -> Table:
 
 _MARKED_RULE = (
   "its percent accuracy decrease is at least 1 point below the median of the"
+  " other initialisers; not testable where they lose less than 1 % and it lies"
+  " within a point of them"
+)
+_STARK_RULE = (
+  "its percent accuracy decrease is at least 1 point above the median of the"
   " other initialisers"
 )
-_STARK_RULE = _MARKED_RULE.replace("below", "above")
 
 FINDINGS = (
   Finding(

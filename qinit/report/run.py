@@ -73,8 +73,8 @@ def write_results_csv(folder: str | os.PathLike, records) -> None:
 
 
 def draw_cell(folder: str | os.PathLike) -> None:
-  """Draws what `layerwise.csv` and `distributions.npz` of one cell hold into
-  its `figures`, unless the pictures there are newer.
+  """Draws what `layerwise*.csv` and `distributions*.npz` of one cell hold, a
+  pair for each width, into its `figures`, unless the pictures are newer.
 
   Raises:
     RunError: if one of the two is damaged.
@@ -84,34 +84,37 @@ def draw_cell(folder: str | os.PathLike) -> None:
     return
   arch, init, seed = cell
   title = f"{grid.row_name(arch, init)}, seed {seed}"
-  for source, read, pictures in _CELL_FIGURES:
-    for name, draw in pictures.items():
-      picture = folder / "figures" / f"{name}.png"
-      if _is_stale(picture, folder / source):
-        picture.parent.mkdir(exist_ok=True)
-        style.save(draw(init, read(folder / source), title), picture)
+  for stem, read, pictures in _CELL_FIGURES:
+    for source in sorted(folder.glob(f"{stem}*")):
+      suffix = source.stem.removeprefix(stem)
+      bits = suffix.removeprefix("_") or grid.MAIN_BITS
+      for name, draw in pictures.items():
+        picture = folder / "figures" / f"{name}{suffix}.png"
+        if _is_stale(picture, source):
+          picture.parent.mkdir(exist_ok=True)
+          style.save(draw(init, read(source), title, bits), picture)
 
 
-# A file of a cell, how to read it, and the figures made of its contents.
+# Files of a cell, how to read one, and the figures made of its contents.
 _CELL_FIGURES = (
   (
-    "layerwise.csv",
+    "layerwise",
     read_csv,
     {
-      "layers": lambda init, rows, title: figures.layerwise(
+      "layers": lambda init, rows, title, _: figures.layerwise(
         {init: rows}, title
       ),
-      "range_and_precision": lambda _, rows, title: figures.range_and_precision(
-        rows, title
+      "range_and_precision": lambda _, rows, title, bits: (
+        figures.range_and_precision(rows, title)
       ),
     },
   ),
   (
-    "distributions.npz",
+    "distributions",
     read_distributions,
     {
-      "distributions": lambda _, found, title: figures.distributions(
-        found, title
+      "distributions": lambda _, found, title, bits: figures.distributions(
+        found, title, bits
       )
     },
   ),
@@ -198,9 +201,7 @@ def _sections(study):
 
 
 def _is_stale(picture, source):
-  """True if there is a source and no picture that is newer."""
-  if not source.exists():
-    return False
+  """True if there is no picture that is newer."""
   newest = source.stat().st_mtime_ns
   return not picture.exists() or picture.stat().st_mtime_ns < newest
 

@@ -56,9 +56,9 @@ def from_run(folder: Path) -> Study:
   return Study(
     records=tuple(records),
     settings={r.config: identity for r in records},
-    layers=_gather(cells, "*/layerwise.csv", read_csv, complaints),
+    layers=_gather(cells, "*/layerwise*.csv", read_csv, complaints),
     distributions=_gather(
-      cells, "*/distributions.npz", read_distributions, complaints
+      cells, "*/distributions*.npz", read_distributions, complaints
     ),
     complaints=tuple(complaints),
   )
@@ -104,9 +104,11 @@ def cell_of(path: Path) -> Cell | None:
 
 
 def _gather(folder, pattern, read, complaints):
+  """By cell; of the files of several widths that of 8 bits, or the first."""
   found = {}
-  for path in sorted(folder.glob(pattern)):
-    if cell := cell_of(path):
+  for path in sorted(folder.glob(pattern)):  # `layerwise.csv` before others
+    cell = cell_of(path)
+    if cell and cell not in found:
       try:
         found[cell] = read(path)
       except RunError as error:

@@ -36,6 +36,8 @@ COLUMNS: tuple[tuple[str, Callable[[Group], str]], ...] = (
   ("QUINT8 SD", _sd("quint8_accuracy")),
   ("LiteRT Accuracy", _mean("litert_accuracy", 2)),
   ("Equal Codes (%)", _mean("litert_equal_codes", 3)),
+  ("Fake-quant Equal (%)", _mean("fake_quant_equal_codes", 1)),
+  ("Reference Equal (%)", _mean("litert_ref_equal_codes", 1)),
   ("Minutes", lambda group: number(group.minutes, 1)),
   ("Status", lambda group: group.status),
 )

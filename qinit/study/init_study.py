@@ -5,6 +5,7 @@ integers, measure what that cost and where, and export a file that runs.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 import time
@@ -17,7 +18,7 @@ from qinit import keras, record
 from qinit.archs import zoo
 from qinit.data import catalogue
 from qinit.data.dataset import Dataset, scaled
-from qinit.errors import QuantError
+from qinit.errors import QuantError, RefusedError
 from qinit.functional.lsuv import lsuv
 from qinit.graph.spec import NetSpec
 from qinit.grid.task import Watcher
@@ -104,9 +105,10 @@ class InitStudy:
 def run_cell(
   study: InitStudy, cell: Cell, rows, data: Dataset, watch: Watcher
 ) -> Iterator[Record]:
-  """Trains one network and yields each of its `rows`."""
-  begin = time.monotonic()
+  """Trains one network and yields each of its `rows`; a row's time is that of
+  the training, interruptions not counted, and of all quantising until then."""
   model, outcome = train(study, cell, data, watch)
+  begin = time.monotonic()
   logits = predict(model, scaled(data.test_images))
   metrics = _training_metrics(outcome, logits, data)
   dead = lost(metrics.get("fp32_accuracy", 0), data)
@@ -117,13 +119,14 @@ def run_cell(
     status, more = "diverged", {}
     if not (outcome.diverged or dead):
       watch.say(f"quantising to {scheme.name}")
-      status, more = _quantised(study, cell, scheme, params, logits, data)
+      work = _quantisation(study, cell, scheme, params, logits, data)
+      status, more = _attempt(work, watch)
     seconds = outcome.seconds + time.monotonic() - begin
     yield Record(
       KIND,
       row,
       record.digest(study.identity()),
-      metrics | more,
+      {k: v for k, v in (metrics | more).items() if math.isfinite(v)},
       status,
       record.environment(seconds),
     )
@@ -158,29 +161,35 @@ def start(spec: NetSpec, cell: Cell, data: Dataset) -> dict:
   return lsuv(spec, params, studied_kernels(spec), images)
 
 
-def _quantised(study, cell, scheme, params, logits, data):
-  """Status and metrics of the trained network at one width."""
+def _quantisation(study, cell, scheme, params, logits, data):
+  """What quantises the trained network to one width, and measures it."""
+  return functools.partial(
+    quantise.quantise,
+    study.spec(cell, data.num_classes),
+    params,
+    logits,
+    data,
+    scheme,
+    quantise.calibration(data, study.calibration_images, cell.seed),
+    study.folder(cell),
+  )
+
+
+def _attempt(work, watch):
+  """Status and metrics; a network that cannot be quantised ends its own row,
+  not the grid."""
   try:
-    more = quantise.quantise(
-      study.spec(cell, data.num_classes),
-      params,
-      logits,
-      data,
-      scheme,
-      quantise.calibration(data, study.calibration_images, cell.seed),
-      study.folder(cell),
-    )
-  except QuantError:  # activations that are not finite, say
+    return "ok", work()
+  except (QuantError, RefusedError) as error:  # not finite, say
+    watch.say(str(error))
     return "failed", {}
-  return "ok", more
 
 
 def _training_metrics(outcome, logits, data):
-  metrics = {
+  return {
     "epochs": outcome.epochs,
     "steps": outcome.steps,
     "train_loss": outcome.loss,
     "train_accuracy": outcome.accuracy,
     "fp32_accuracy": accuracy.accuracy(logits, data.test_labels),
   }
-  return {key: value for key, value in metrics.items() if math.isfinite(value)}

@@ -7,7 +7,8 @@ import numpy as np
 from qinit.functional.forward import forward
 from qinit.graph import ops
 from qinit.graph.spec import INPUT
-from qinit.quant.quantized import QuantizedNetwork
+from qinit.quant.quantized import QuantizedNetwork, kernel_range
+from qinit.quant.scheme import Ranges
 from qinit.stats.distribution import Histogram
 from qinit.stats.layerwise import LayerRow
 from qinit.stats.streaming import LayerStats
@@ -17,6 +18,7 @@ from qinit.stats.tensor import by_channel
 def layer_statistics(
   network: QuantizedNetwork,
   params: Mapping,
+  ranges: Ranges,
   batches: Iterable[np.ndarray],
   clip_percentile: float,
 ) -> tuple[list[LayerRow], dict[tuple[str, str], Histogram]]:
@@ -28,9 +30,10 @@ def layer_statistics(
   Args:
     network: the codes and their quantisations.
     params: the folded float parameters.
+    ranges: those that the network was quantised over.
     batches: images [B, H, W, C] on which activations are measured.
   """
-  stats = {("weight", name): s for name, s in _weights(network, params)}
+  stats = {("weight", name): s for name, s in _weights(network, params, ranges)}
   stats |= _activations(network, params, batches, clip_percentile)
   rows, distributions, counts = [], {}, {"weight": 0, "activation": 0}
   for (kind, name), one in stats.items():
@@ -40,7 +43,7 @@ def layer_statistics(
   return rows, distributions
 
 
-def _weights(network, params):
+def _weights(network, params, ranges):
   for group in network.placement.groups:
     if not group.kernel:
       continue
@@ -48,7 +51,7 @@ def _weights(network, params):
     weights = network.weights[group.name]
     dequantised = weights.affine.dequantize(weights.codes)
     depthwise = isinstance(group.op, ops.DepthwiseConv)
-    stats = LayerStats(*_bounds(kernel.min(), kernel.max()))
+    stats = LayerStats(*_bounds(*kernel_range(group, kernel, ranges)))
     stats.update(
       by_channel(kernel, depthwise), by_channel(dequantised, depthwise)
     )

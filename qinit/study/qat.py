@@ -236,7 +236,7 @@ class _Training:
     return _metrics(outcome, curve) | found | self._measured(job, logits)
 
   def _for_quantisation(self, params, epochs, steps, curve):
-    model = self._model(params)
+    model, measured = self._in_training(params)
     follow = Curve(
       self.folder / "curve.csv", self._accuracy_of(model.keras), steps
     )
@@ -250,25 +250,26 @@ class _Training:
       return "diverged", {"steps": steps + outcome.steps}
     return "ok", {
       **_metrics(outcome, [*curve, *follow.rows()]),
-      **self._trained(model),
+      **measured(),
       "steps": steps + outcome.steps,
       "accuracy_before_qat": before,
     }
 
-  def _model(self, params):
-    """The network in training for quantisation."""
+  def _in_training(self, params):
+    """The network in training for quantisation, and what measures the file
+    that it ends in."""
     if self.cell.quantizer == TFMOT_DEFAULT:
       from qinit.study.tfmot_default import TfmotDefault
 
-      return TfmotDefault(self.spec, params)
+      theirs = TfmotDefault(self.spec, params)
+      labels = self.data.test_labels
+      return theirs, lambda: theirs.measured(self.test, labels)
     from qinit.study.qat_model import QatModel
 
-    return QatModel(self.spec, params, self._settings(), self.images)
+    ours = QatModel(self.spec, params, self._settings(), self.images)
+    return ours, lambda: self._deployed(ours)
 
-  def _trained(self, model):
-    """Metrics of the file that training for quantisation ended in."""
-    if self.cell.quantizer == TFMOT_DEFAULT:
-      return model.measured(self.test, self.data.test_labels)
+  def _deployed(self, model):
     job = model.deployed()
     logits = ptq.float_logits(job, self.test)
     graph = keras.predict(model.keras, self.test)

@@ -79,7 +79,11 @@ def measure(
   params, ranges, scheme = job.params, job.ranges, job.scheme
   network = IntegerNetwork(job.spec, params, ranges, scheme)
   rows, distributions = layer_statistics(
-    network.quantized, params, _batches(images), scheme.clip_percentile
+    network.quantized,
+    params,
+    ranges,
+    _batches(images),
+    scheme.clip_percentile,
   )
   tap = FakeQuant(network.placement, params, ranges, scheme)
   test = scaled(data.test_images)
@@ -91,15 +95,16 @@ def measure(
   write_text(folder / f"layerwise{suffix}.csv", to_csv(rows))
   write_distributions(folder / f"distributions{suffix}.npz", distributions)
   file = folder / f"model_{_file_name(scheme)}"
+  codes = network.output_codes(test)
+  quantised = network.affines[network.placement.output].dequantize(codes)
   return (
-    _simulated(network, test, logits, data.test_labels)
-    | _fake_quantised(network, params, tap, test, data.test_labels)
-    | _in_runtime(network, test, data.test_labels, file)
+    _simulated(logits, quantised, data.test_labels)
+    | _fake_quantised(network, params, tap, test, codes, data.test_labels)
+    | _in_runtime(network, test, codes, data.test_labels, file)
   )
 
 
-def _simulated(network, images, logits, labels):
-  quantised = network.logits(images)
+def _simulated(logits, quantised, labels):
   before = accuracy.accuracy(logits, labels)
   after = accuracy.accuracy(quantised, labels)
   return {
@@ -111,8 +116,8 @@ def _simulated(network, images, logits, labels):
   }
 
 
-def _fake_quantised(network, params, tap, images, labels):
-  """The fake-quant graph, a float simulation, beside the exact one."""
+def _fake_quantised(network, params, tap, images, exact, labels):
+  """The fake-quant graph, a float simulation, beside the exact codes."""
   placement = network.placement
 
   @tf.function(input_signature=[_image_batch(placement.spec)], autograph=False)
@@ -121,25 +126,25 @@ def _fake_quantised(network, params, tap, images, labels):
 
   values = np.concatenate([logits(b).numpy() for b in _batches(images)])
   codes = network.affines[placement.output].quantize(values)
-  exact = network.output_codes(images)
   return {
     "fake_quant_accuracy": accuracy.accuracy(values, labels),
     "fake_quant_equal_codes": runtime.Parity.of(codes, exact).equal,
   }
 
 
-def _in_runtime(network, images, labels, file):
-  """The exported file in LiteRT: XNNPACK on all images, the reference kernels
-  on the first ones, each layer on the runtime's own input."""
+def _in_runtime(network, images, exact, labels, file):
+  """The exported file in LiteRT beside the exact codes: XNNPACK on all images,
+  the reference kernels on the first ones, each layer on the runtime's own
+  input."""
   model = tflite.lower(network.quantized)
   tflite.write(f"{file}.tflite", model)
   tflite.write_check(f"{file}.check.npz", network, images[:_CHECK_IMAGES])
-  inputs, outputs = network.input_codes(images), network.output_codes(images)
+  inputs = network.input_codes(images)
   codes = runtime.Runtime(model).output_codes(inputs)
   some = slice(_REFERENCE_IMAGES)
   reference = runtime.Runtime(model, "reference").output_codes(inputs[some])
   layers = runtime.compare_layers(model, network, images[:_LAYER_IMAGES])
-  parity = runtime.Parity.of(codes, outputs)
+  parity = runtime.Parity.of(codes, exact)
   return {
     "litert_accuracy": accuracy.accuracy(codes, labels),
     "litert_equal_codes": parity.equal,
@@ -149,9 +154,9 @@ def _in_runtime(network, images, labels, file):
       p.max_difference for p in layers.values()
     ),
     "litert_ref_accuracy": accuracy.accuracy(reference, labels[some]),
-    "litert_ref_equal_codes": runtime.Parity.of(reference, outputs[some]).equal,
+    "litert_ref_equal_codes": runtime.Parity.of(reference, exact[some]).equal,
     "tflite_bytes": len(model),
-    "output_codes": len(np.unique(outputs)),
+    "output_codes": len(np.unique(exact)),
   }
 
 

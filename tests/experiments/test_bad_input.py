@@ -1,8 +1,24 @@
 """Bad input: one sentence that names the remedy, exit code 2, no traceback."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.commands import assert_refused, run
+
+# The command on a machine that reaches nothing.
+_OFFLINE = """
+import socket
+
+def unreachable(*args, **kwargs):
+  raise OSError("no network")
+
+socket.getaddrinfo = unreachable
+from experiments.init_study import cli
+cli()
+"""
 
 CASES = {
   "unknown init": (["--init=he_unifrm"], "he_uniform"),
@@ -30,8 +46,13 @@ def test_init_study_refuses(case, tmp_path):
 
 
 def test_missing_data_names_digits(tmp_path):
-  done = run(
-    "init_study", f"--data_dir={tmp_path}/none", f"--output_dir={tmp_path}/run"
+  flags = f"--data_dir={tmp_path}/none", f"--output_dir={tmp_path}/run"
+  done = subprocess.run(
+    [sys.executable, "-c", _OFFLINE, *flags],
+    env={k: v for k, v in os.environ.items() if "proxy" not in k.lower()},
+    capture_output=True,
+    text=True,
+    timeout=240,
   )
   assert done.returncode == 2
   assert "--dataset=digits" in done.stderr
@@ -45,6 +66,12 @@ def test_a_foreign_folder_is_left_alone(tmp_path):
   done = run("init_study", "--preset=quick", f"--output_dir={tmp_path}")
   assert_refused(done, "choose another --output_dir")
   assert config.read_text() == '{"identity": {"epochs": 1}}'
+
+
+def test_an_output_folder_that_is_a_file(tmp_path):
+  (tmp_path / "file").touch()
+  done = run("init_study", "--preset=quick", f"--output_dir={tmp_path}/file")
+  assert_refused(done, "choose another --output_dir")
 
 
 def test_a_damaged_config_is_named(tmp_path):

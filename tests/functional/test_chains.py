@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from qinit.archs import darts
 from qinit.archs.genotype import Genotype, NetConfig
-from qinit.functional import chains, depthwise, pointwise, pooling
+from qinit.functional import chains, depthwise, pointwise, pooling, striding
 from qinit.functional.forward import forward
 from qinit.functional.moments import batch_moments
 from qinit.graph import ops
@@ -133,7 +133,7 @@ def test_pointwise(stride, padding, size, rng):
 def test_slices(offset, stride, size, rng):
   op = ops.Slice(offset, stride)
   x = tf.constant(rng.normal(size=[2, size, size, 3]), tf.float32)
-  _same(lambda x: op.apply({}, x), lambda x: pooling.sliced(op, x), (x,), rng)
+  _same(lambda x: op.apply({}, x), lambda x: striding.sliced(op, x), (x,), rng)
 
 
 def test_of_equal_values_one_gets_the_whole_gradient():

@@ -230,7 +230,7 @@ def test_exploding_losses_end_the_training_as_diverged(data, tmp_path):
   seen = []
   _, outcome = train(data, tmp_path, seen.append, learning_rate=1e30)
   assert outcome.diverged and not math.isfinite(outcome.loss)
-  assert outcome.epochs == 1
+  assert (outcome.epochs, outcome.steps) == (1, 20)
   assert [p.step for p in seen] == [20]  # the first look at the loss
   again = []
   _, second = train(data, tmp_path, again.append, learning_rate=1e30)

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from qinit.archs import zoo
-from qinit.params.initializers import INITIALIZERS
+from qinit.params.initializers import PAPER_INITIALIZERS
 from qinit.record import Record
 from qinit.stats.layerwise import LayerRow
-
-PAPER_INITS = [k for k, row in INITIALIZERS.items() if row.in_paper]
 
 
 def row(arch, init, seed=0, status="ok", bits="w8a8", minutes=1.0, **metrics):
@@ -92,7 +90,7 @@ def study():
     "dws_conv_no_bn",
     "mbnetv2_bn",
   ):
-    for i, init in enumerate(PAPER_INITS):
+    for i, init in enumerate(PAPER_INITIALIZERS):
       if arch == "dws_conv_no_bn" and i % 3 == 0:
         records.append(row(arch, init, status="diverged", epochs=3))
         continue

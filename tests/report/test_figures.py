@@ -85,10 +85,11 @@ def test_a_strip_per_layer():
     ("activation", "a"): histogram(np.maximum(values, 0), 0, 3),
     ("activation", "dead"): histogram(np.zeros(9), 0, 0),
   }
-  above, below = figures.distributions(found, "One", levels=16).axes
+  above, below = figures.distributions(found, "One", "w2a4").axes
   assert [t.get_text() for t in above.get_xticklabels()] == ["a", "b"]
   assert [t.get_text() for t in below.get_xticklabels()] == ["a", "dead"]
-  assert above.get_ylabel() == "Code (0 to 15)"
+  assert above.get_ylabel() == "Code (0 to 3)"
+  assert below.get_ylabel() == "Code (0 to 15)"
 
 
 def test_accuracy_has_a_panel_per_architecture(study):

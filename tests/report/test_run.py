@@ -11,6 +11,7 @@ import pytest
 from qinit import record
 from qinit.errors import RunError
 from qinit.report import run, sections, sources
+from qinit.report.document import Bullets
 from qinit.stats import layerwise
 from qinit.stats.distribution import histogram, write_distributions
 
@@ -115,6 +116,19 @@ def test_pictures_of_a_cell_are_drawn_again_only_when_stale(run_folder):
   assert picture.stat().st_mtime_ns > first
 
 
+def test_a_run_at_another_width_alone_has_its_layers(run_folder):
+  (cell,) = (run_folder / "cells").iterdir()
+  for path in [*cell.glob("layerwise.csv"), *cell.glob("distributions.npz")]:
+    path.rename(path.with_stem(f"{path.stem}_w4a4"))
+  assert run.rebuild(run_folder) == []
+  assert {p.name for p in (cell / "figures").iterdir()} == {
+    "layers_w4a4.png",
+    "range_and_precision_w4a4.png",
+    "distributions_w4a4.png",
+  }
+  assert "Where most was lost" in (run_folder / "report.html").read_text()
+
+
 def test_damage_is_reported_and_the_rest_is_kept(run_folder):
   with open(run_folder / "records.jsonl", "a") as file:
     file.write('{"schema": 1, "kind"\n')
@@ -190,9 +204,27 @@ def test_results_say_how_they_were_made(results_folder):
     "| epochs trained | 3; 20 |",
     "multiplied by 0.25",
     "experiments.report --results=results",
-    "DWS_Conv_No_BN_RandUni_Small (w8a8): diverged",
+    "DWS_Conv_No_BN_RandUni_Small (w8a8): its loss is not finite",
   ):
     assert part in text
+
+
+def test_results_say_how_cells_were_lost(make):
+  chance = [
+    make.row("dws_conv_bn", "lsuv", s, "diverged", train_loss=2.3)
+    for s in (0, 1)
+  ]
+  one = make.row("dws_conv_bn", "orthogonal", 0, "diverged", train_loss=2.3)
+  other = make.row("dws_conv_bn", "orthogonal", 1, "diverged")
+  found = sources.Study((*chance, one, other), {}, {}, {})
+  bullets = next(
+    b for b in sections.init_study(found) if isinstance(b, Bullets)
+  )
+  assert bullets.items == (
+    "DWS_Conv_With_BN_Orthogonal (w8a8): its loss is not finite (1 of the"
+    " seeds)",
+    "DWS_Conv_With_BN_LSUV (w8a8): its accuracy stays at chance",
+  )
 
 
 def test_findings_need_enough_rows_to_say_anything(make):

@@ -4,7 +4,7 @@ from qinit.report.document import to_csv, to_markdown
 HEADER = (
   "Network Architecture,FP32 Accuracy,QUINT8 Accuracy,QMSE,QCE,"
   "Percent Accuracy Decrease,Bits,Seeds,FP32 SD,QUINT8 SD,LiteRT Accuracy,"
-  "Equal Codes (%),Minutes,Status\n"
+  "Equal Codes (%),Fake-quant Equal (%),Reference Equal (%),Minutes,Status\n"
 )
 
 
@@ -20,6 +20,8 @@ def _rows(make):
       1.0,
       litert_accuracy=63.0,
       litert_equal_codes=99.975,
+      fake_quant_equal_codes=98.0,
+      litert_ref_equal_codes=90.0,
       minutes=4.0,
     ),
     make.trained(
@@ -32,6 +34,8 @@ def _rows(make):
       1.2,
       litert_accuracy=66.6,
       litert_equal_codes=99.985,
+      fake_quant_equal_codes=99.0,
+      litert_ref_equal_codes=90.0,
       minutes=5.0,
     ),
     make.row(
@@ -47,8 +51,8 @@ def _rows(make):
 def test_the_papers_columns_come_first(make):
   assert to_csv(tables.study_table(_rows(make))) == HEADER + (
     "DWS_Conv_With_BN_HeUni,71.00,64.80,0.6000,1.1000,8.75,w8a8,2,1.41,2.55,"
-    "64.80,99.980,4.5,ok\n"
-    "DWS_Conv_No_BN_GlorotUni,,,,,,w8a8,1,,,,,1.2,diverged\n"
+    "64.80,99.980,98.5,90.0,4.5,ok\n"
+    "DWS_Conv_No_BN_GlorotUni,,,,,,w8a8,1,,,,,,,1.2,diverged\n"
   )
 
 
@@ -56,7 +60,7 @@ def test_what_is_missing_is_a_dash_in_markdown(make):
   text = to_markdown([tables.study_table(_rows(make)[2:])])
   assert text.splitlines()[-1] == (
     "| *DWS_Conv_No_BN_GlorotUni* | *–* | *–* | *–* | *–* | *–* | *w8a8*"
-    " | *1* | *–* | *–* | *–* | *–* | *1.2* | *diverged* |"
+    " | *1* | *–* | *–* | *–* | *–* | *–* | *–* | *1.2* | *diverged* |"
   )
 
 

@@ -1,7 +1,9 @@
 """The study's rows: made once, kept, and honest about failures."""
 
 import dataclasses
+import math
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from qinit import record
 from qinit.data import catalogue
-from qinit.errors import CheckpointError, RunError
+from qinit.errors import CheckpointError, RefusedError, RunError
 from qinit.grid import run as grid
 from qinit.grid.task import Watcher
 from qinit.study import init_study, quantise
@@ -28,7 +30,10 @@ def finished(tmp_path_factory):
     calibration_images=200,
     output_dir=str(tmp_path_factory.mktemp("finished") / "run"),
   )
+  begin = time.monotonic()
   (row,) = grid.run(study)
+  # The training counts once.
+  assert 0 < row.env["seconds"] <= time.monotonic() - begin
   return study, row
 
 
@@ -117,6 +122,29 @@ def test_divergence_keeps_its_row_and_the_grid_goes_on(copied, monkeypatch):
   assert (bad.status, good) == ("diverged", row)
   assert "quint8_accuracy" not in bad.metrics
   assert "NaN" not in bad.to_json()  # which is not JSON
+
+
+def test_a_refused_file_ends_its_row_alone(copied, monkeypatch):
+  study, row = copied
+
+  def refused(*args):
+    raise RefusedError("LiteRT refuses the file: why")
+
+  monkeypatch.setattr(quantise, "quantise", refused)
+  counter = Counter()
+  both = dataclasses.replace(study, bits=("w8a8", "w4a4"))
+  good, failed = grid.run(both, counter)
+  assert (good, failed.status) == (row, "failed")
+  assert counter.said[-1] == "LiteRT refuses the file: why"
+  assert failed.metrics["fp32_accuracy"] == row.metrics["fp32_accuracy"]
+
+
+def test_metrics_that_are_not_finite_are_left_out(copied, monkeypatch):
+  study, _ = copied
+  metrics = {"qmse": math.inf, "qce": math.nan, "kl": 1.0}
+  monkeypatch.setattr(quantise, "quantise", lambda *args: metrics)
+  *_, row = grid.run(dataclasses.replace(study, bits=("w8a8", "w4a4")))
+  assert {"qmse", "qce", "kl"} & row.metrics.keys() == {"kl"}
 
 
 def test_other_settings_are_refused(copied):
