@@ -12,7 +12,8 @@ _HIDDEN = 64
 
 class Controller(tf.Module):
   """Logits for a number of decisions from one vector: a hidden layer of 64
-  ReLUs and a linear head per decision, or, with `network=False`, free logits.
+  normalised ReLUs and a linear head per decision, or, with `network=False`,
+  free logits.
 
   The heads start at 0: every option is equally likely.
   """
@@ -31,17 +32,24 @@ class Controller(tf.Module):
     hidden = _HIDDEN if network else 1
     if network:
       draw = np.random.default_rng(seed).normal(0, 1, [inputs, hidden])
-      scale = np.sqrt(2 / inputs)
-      self.first = tf.Variable(np.float32(draw * scale))
+      self.first = tf.Variable(np.float32(draw))
     self.heads = tf.Variable(tf.zeros([hidden, total]))
 
   def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
     hidden = tf.ones([1, 1])
     if self.network:
-      hidden = tf.nn.relu(x[None] @ self.first)
+      hidden = tf.nn.relu(_normalised(x[None] @ self.first))
     logits = tf.squeeze(hidden @ self.heads, 0)
     parts = tf.split(logits, list(self.options.values()))
     return dict(zip(self.options, parts, strict=True))
+
+
+def _normalised(hidden):
+  """Mean 0 and variance 1 over the units [1, H]. The vector is always the same
+  and the heads learn alike, so that all units would move together: below 0
+  the controller would never learn anything again."""
+  mean, variance = tf.nn.moments(hidden, 1, keepdims=True)
+  return (hidden - mean) * tf.math.rsqrt(variance + 1e-6)
 
 
 def sample(logits, tau, noise, seed) -> tf.Tensor:

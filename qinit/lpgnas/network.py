@@ -97,7 +97,7 @@ def forward(
     params: by the names of `space.param_shapes`.
     tap: tap(name, tensor) -> tensor, on every tensor that has a precision, on
       parameters under their own name.
-    dropout: dropout(name, x) -> x, on what each block reads.
+    dropout: dropout(name, x) -> x, on each tensor that a block reads.
   """
   outputs = [tap_values(tap, "input", inputs.features)]
   for k, plan in enumerate(blocks, 1):
@@ -137,7 +137,8 @@ def _linear(params, name, outputs, skips, tap, dropout):
 
   def read(s):
     key = f"{name}/weight{s}"
-    return tap_values(dropout, name, outputs[s]), tap(key, params[key])
+    own = name if s == last else key  # no two sources are dropped alike
+    return tap_values(dropout, own, outputs[s]), tap(key, params[key])
 
   total = _matmul(*read(last))
   for s, taken in skips.items():

@@ -83,7 +83,8 @@ class Trainer:
     start = initial_params(shapes, config.seed)
     self.params = {n: tf.Variable(v, name=n) for n, v in start.items()}
     self.best = {n: tf.Variable(v, name=n) for n, v in start.items()}
-    self.scores = tf.Variable([-1.0, 0.0])  # accuracy, loss where it is best
+    # Accuracy and minus the loss where it is best, to the digit: ties count.
+    self.scores = tf.Variable([-1.0, 0.0], dtype=tf.float64)
     self.optimizer = tf_keras.optimizers.Adam(config.learning_rate)
     self.optimizer.build(list(self.params.values()))
     self.float_epochs = round(config.float_share * config.epochs) if tap else 0
@@ -130,8 +131,8 @@ class Trainer:
     return forward(self.params, self.inputs, *plans(self.arch), tap, drop)
 
   def _look(self, loss, quantised):
-    """Validation accuracy, and the parameters kept if it is the best; a tie
-    goes to the later epoch."""
+    """Validation accuracy; the parameters are kept if it is the best, or as
+    good with no larger loss."""
     logits = self.logits(quantised)
     val_loss, accuracy = cross_entropy(
       logits, self.graph.labels, self.graph.val

@@ -221,10 +221,15 @@ def _network(study, cell, graph, watch):
     )
     return arch, MixedBits(graph, arch, config).run(), {}
   if how.startswith("degree_quant"):
-    name = f"scaled{how[-1]}"  # for the sizes; its formats are its own
-    return arch, uniform(len(arch.blocks), name, name, f"fix1.{how[-1]}"), {}
+    return arch, _degree_quant_widths(arch, int(how[-1])), {}
   precision = None if how == "float" else uniform_precision(how, arch)
   return arch, precision, {}
+
+
+def _degree_quant_widths(arch, bits):
+  """For the sizes: its formats are its own."""
+  tensor, coefficient = f"scaled{bits}", f"fix1.{bits - 1}"
+  return uniform(len(arch.blocks), tensor, tensor, coefficient)
 
 
 def _searched(study, cell, graph, watch):

@@ -62,6 +62,19 @@ def test_controllers_start_undecided_and_learn(network):
   assert float(entropy(controller(x))) < 1
 
 
+def test_a_controller_cannot_die():
+  """Units that were all driven below 0 still learn."""
+  controller = Controller("c", {"a": 3}, 5, True, 0)
+  x = tf.ones([5])
+  controller.heads.assign(tf.random.stateless_normal([64, 3], [0, 0]))
+  controller.first.assign_sub(100 * tf.ones([5, 64]))
+  with tf.GradientTape() as tape:
+    loss = -tf.nn.log_softmax(controller(x)["a"])[1]
+  heads, first = tape.gradient(loss, [controller.heads, controller.first])
+  assert np.count_nonzero(heads.numpy().any(1)) > 16
+  assert np.count_nonzero(first.numpy()) > 0
+
+
 def test_model_bits_by_hand():
   # 4 bits: X to 16, two vectors of 16, output from 16 and 32; 1 bit: 16 to
   # 32; biases of 16, 32 and 3 at 32 bits.

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from qinit.errors import QinitError
+from qinit.lpgnas.baselines import ARCHITECTURES
 from qinit.lpgnas.network import Inputs, activate, forward, plans
 from qinit.lpgnas.pick import pick
 from qinit.lpgnas.space import (
@@ -39,6 +40,22 @@ def dense(graph):
   x = np.zeros([graph.num_nodes, graph.num_features])
   x[graph.rows, graph.columns] = graph.values
   return x
+
+
+def test_no_two_tensors_are_dropped_alike(random_graph):
+  """JKNet reads three outputs of one shape: each has a dropout of its own."""
+  arch = ARCHITECTURES["jknet"]
+  shapes = param_shapes(arch, random_graph.num_features, 3)
+  params = initial_params(shapes, 0)
+  names = []
+
+  def dropout(name, x):
+    names.append(name)
+    return x
+
+  inputs = Inputs.of(random_graph)
+  forward(params, inputs, *plans(arch), dropout=dropout)
+  assert len(names) == len(set(names)) == 6
 
 
 def test_a_gcn_with_a_skip_is_matrix_products(random_graph):

@@ -45,6 +45,8 @@ def test_rows(finished):
   weights = 34 * 64 + 64 * 64 + 64 * 2
   assert plain.metrics["weight_bits"] == 32 * weights
   assert quantised.metrics["weight_bits"] == 4 * weights
+  assert degree.metrics["weight_bits"] == 4 * weights
+  assert 8 * degree.metrics["buffer_bits"] == plain.metrics["buffer_bits"]
   assert "integer_accuracy" not in plain.metrics
   m = quantised.metrics
   assert m["integer_equal"] == 100

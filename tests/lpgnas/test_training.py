@@ -94,6 +94,24 @@ def test_an_interrupted_training_ends_in_the_same_weights(tmp_path):
   assert resumed.test_accuracy == whole.test_accuracy
 
 
+def test_of_equal_accuracies_the_smaller_loss_is_kept():
+  graph = karate()
+  wrong = np.array(graph.labels)
+  wrong[graph.val[0]] = 1 - wrong[graph.val[0]]  # so that 100 % is no tie
+  trainer = Trainer(graph, GCN, TrainConfig())
+
+  def kept_after(scale, mark):
+    trainer.logits = lambda quantised: scale * tf.one_hot(wrong, 2)
+    trainer.params["output/bias"].assign([mark, mark])
+    trainer._look(0.0, True)
+    return trainer.best["output/bias"].numpy()[0]
+
+  assert kept_after(1.0, mark=1) == 1
+  assert kept_after(0.5, mark=2) == 1  # a larger loss
+  assert kept_after(1.0, mark=3) == 3  # the same again
+  assert kept_after(0.999, mark=4) == 3
+
+
 def test_a_loss_that_is_not_finite_ends_the_training():
   trainer = Trainer(karate(), GCN, TrainConfig(epochs=5))
   trainer.params["output/bias"].assign([np.nan, 0.0])
