@@ -133,7 +133,7 @@ def settings():
   app.load_tensorflow()
   from qinit.study.lpgnas import METHODS, LpgnasStudy
 
-  return LpgnasStudy(
+  study = LpgnasStudy(
     dataset=_DATASET.value,
     split=_SPLIT.value,
     methods=_methods(_METHODS.value, METHODS),
@@ -148,6 +148,8 @@ def settings():
     epochs=_EPOCHS.value,
     output_dir=_OUTPUT_DIR.value or f"runs/lpgnas_{_DATASET.value}",
   )
+  study.graph()  # what is missing is told before anything is written
+  return study
 
 
 def ghn_settings():

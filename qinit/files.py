@@ -39,3 +39,10 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
   with open(Path(folder) / ".lock", "w") as file:
     fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file
     yield
+
+
+def short_name(path: str | os.PathLike) -> str:
+  """What rows call a file of weights: its stem, or the name of its folder
+  where it is the `ghn` of a training."""
+  path = Path(path)
+  return path.parent.name if path.name == "ghn" else path.stem

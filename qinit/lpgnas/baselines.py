@@ -10,6 +10,7 @@ from qinit.lpgnas import cost
 from qinit.lpgnas.formats import parse
 from qinit.lpgnas.network import Inputs, forward, plans
 from qinit.lpgnas.quantise import quantise
+from qinit.lpgnas.resume import Loop, Progress, finite
 from qinit.lpgnas.search import SearchConfig
 from qinit.lpgnas.space import (
   Architecture,
@@ -25,6 +26,7 @@ from qinit.lpgnas.space import (
 from qinit.lpgnas.supernet import initial_params, l2
 from qinit.lpgnas.taps import Quantise
 from qinit.lpgnas.training import (
+  Report,
   TrainConfig,
   Trainer,
   cross_entropy,
@@ -86,23 +88,31 @@ def w4a8_space(space: Space) -> Space:
 
 
 def random_search(
-  graph, config: SearchConfig, train: TrainConfig, candidates: int = 10
+  graph,
+  config: SearchConfig,
+  train: TrainConfig,
+  candidates: int = 10,
+  folder: str | None = None,
+  report: Report | None = None,
 ) -> tuple[Architecture, Precision]:
   """The best of some networks drawn uniformly, by the search's own objective
   CE + beta C on the validation nodes. All of them together are trained for as
-  many steps as a search takes."""
+  many steps as a search takes; each goes on where `folder` stands."""
   ka, _ = config.phases
   steps = (2 * config.epochs - ka) // candidates
   short = dataclasses.replace(train, epochs=max(1, steps))
   rng = np.random.default_rng(config.seed)
   price = cost.Cost(config.space, cost.GraphSize.of(graph))
 
-  def loss_of(arch, precision):
-    trained = Trainer(graph, arch, short, Quantise(precision)).run()
-    return trained.val_loss + config.beta * price.of(arch, precision)
+  def loss_of(i):
+    arch, precision = drawn[i]
+    place = folder and f"{folder}/candidate{i}"
+    trainer = Trainer(graph, arch, short, Quantise(precision))
+    loss = trainer.run(place, report).val_loss
+    return loss + config.beta * price.of(arch, precision)
 
   drawn = [draw(config.space, rng) for _ in range(candidates)]
-  return min(drawn, key=lambda network: loss_of(*network))
+  return drawn[min(range(candidates), key=loss_of)]
 
 
 def draw(space: Space, rng) -> tuple[Architecture, Precision]:
@@ -138,11 +148,27 @@ class MixedBits:
     }
     self.logits = {name: tf.Variable(tf.zeros(3)) for name in self.options}
     self.optimizer = tf_keras.optimizers.Adam(config.learning_rate)
+    self.optimizer.build([*self.params.values(), *self.logits.values()])
 
-  def run(self) -> Precision:
-    """The widths learnt in `config.epochs` epochs."""
-    for epoch in range(self.config.epochs):
-      self._step(tf.constant([self.config.seed, epoch]))
+  def run(
+    self, folder: str | None = None, report: Report | None = None
+  ) -> Precision:
+    """The widths learnt in `config.epochs` epochs; goes on where `folder`
+    stands.
+
+    Raises:
+      FloatingPointError: if the loss is not finite.
+      CheckpointError: if the checkpoint in `folder` is damaged.
+    """
+    state = dict(params=self.params, logits=self.logits)
+    epochs, every = self.config.epochs, self.config.every
+    loop = Loop(folder, epochs, 10 * every, **state, optimizer=self.optimizer)
+    for epoch in loop:
+      loss, right = self._step(tf.constant([self.config.seed, epoch]))
+      if (epoch + 1) % every == 0 or epoch + 1 == epochs:
+        loss = finite(loss, "the search of widths")
+        if report:
+          report(Progress(epoch, epochs, loss, 100 * float(right)))
     return {
       name: options[int(tf.argmax(self.logits[name]))]
       for name, options in self.options.items()
@@ -161,12 +187,13 @@ class MixedBits:
     with tf.GradientTape() as tape:
       drop = dropout(self.config.dropout, seed)
       found = forward(self.params, self.inputs, *plans(self.arch), self, drop)
-      loss, _ = cross_entropy(found, self.graph.labels, self.graph.train)
+      loss, right = cross_entropy(found, self.graph.labels, self.graph.train)
       loss += self.config.weight_decay * l2(self.params.values())
       loss += self.lam * self._cost()
     variables = [*self.params.values(), *self.logits.values()]
     gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
     self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    return loss, right
 
   def _cost(self):
     """log2 of the expected model and buffer bits over those at 8 bits."""

@@ -6,8 +6,8 @@ Model bits: every weight and attention vector at its own width, biases at 32.
 Buffer bits, per node: what a full-batch inference stores for a node, summed
 over the network: the features that are not 0, and per block the outputs of
 Linear, Aggregation and Activation and the attention coefficients (one per
-head and edge in; gcn's are one per edge, const has none). Accumulators are 32
-bits wide and not stored.
+head and edge in; gcn's are one per edge, const has none). Accumulators
+are not stored (the interpreter's have 64 bits).
 
 Peak buffer bits: the most of this, over all nodes, that is alive at once: an
 operation's inputs and outputs, and the outputs of blocks that are read later.

@@ -3,30 +3,38 @@ read.
 
 Keys: `x_data, x_indices, x_indptr, x_shape` (features as compressed sparse
 rows), `adj_data, adj_indices, adj_indptr, adj_shape` (edges likewise),
-`labels`, and for each split the numbers of its nodes.
+`labels`, and for each split the numbers of its nodes, `r602020_s0_train,
+_val, _test` or `train_idx, val_idx, test_idx`. Files as they are published are
+read too, see `upstream`.
 """
 
 import os
+import re
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from qinit.errors import DataError, one_of
+from qinit.lpgnas import upstream
 from qinit.lpgnas.graphs import SPLITS, Graph, karate, with_self_loops
 
 _SPLIT_KEYS = {
   "random602020": "r602020_s0_{}".format,
   "planetoid": "{}_idx".format,
 }
-# Where a user gets the file; those that no file is known for say what to do.
+_WANTED = re.compile(
+  r"(x|attr|adj)_(data|indices|indptr|shape)|labels"
+  r"|r602020_s0_(train|val|test)|(train|val|test)_idx"
+)
+# Where a user gets the file.
 _BENCHMARK = "github.com/shchur/gnn-benchmark (data/npz)"
 _PLANETOID = "github.com/kimiyoung/planetoid (data)"
 _SAINT = "github.com/GraphSAINT/GraphSAINT (the Google Drive folder it names)"
 SOURCES = {
   "cora": _PLANETOID,
   "citeseer": _PLANETOID,
-  "pubmed": _PLANETOID,
+  "pubmed": _BENCHMARK,
   "amazon_photo": _BENCHMARK,
   "amazon_computers": _BENCHMARK,
   "coauthor_cs": _BENCHMARK,
@@ -81,7 +89,8 @@ def read(path: Path, name: str, split: str) -> Graph:
   rows = np.repeat(np.arange(nodes), np.diff(edges["indptr"]))
   if not (rows != edges["indices"]).any():
     raise DataError(f"{path}: all nodes are isolated, there are no edges")
-  source, target = with_self_loops(edges["indices"], rows, nodes)
+  both = np.concatenate([edges["indices"], rows])  # some publish them one way
+  source, target = with_self_loops(both, np.roll(both, len(rows)), nodes)
   values = x["data"].astype(np.float32)
   return Graph(
     name,
@@ -99,17 +108,22 @@ def read(path: Path, name: str, split: str) -> Graph:
 
 def _arrays(path, name):
   if not path.exists():
+    folder = path.with_suffix("")
+    if folder.is_dir():
+      return upstream.saint(folder)
     raise DataError(
-      f"there is no {path}: get the data from {SOURCES[name]} and write them"
-      " as an npz with the keys that README.md lists"
+      f"there is no {path}: get the data from {SOURCES[name]} and place them"
+      " as BUILD.md says"
     )
   try:
     with np.load(path, allow_pickle=False) as file:
-      arrays = {key: file[key] for key in file.files}
+      arrays = {key: file[key] for key in file.files if _WANTED.fullmatch(key)}
   except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as e:
     raise DataError(f"{path} is damaged or no npz ({e}): get it anew") from None
   except Exception as error:  # zlib.error and other kinds, by the byte hit
     raise DataError(f"{path} is damaged ({error}): get it anew") from None
+  if "attr_data" in arrays:
+    arrays = upstream.benchmark(arrays)
   parts = ("data", "indices", "indptr", "shape")
   wanted = [f"{p}_{key}" for p in ("x", "adj") for key in parts] + ["labels"]
   if missing := [key for key in wanted if key not in arrays]:

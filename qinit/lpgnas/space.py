@@ -168,7 +168,7 @@ def attention_params(attention: str) -> tuple[str, ...]:
 def tensor_of(param: str) -> str | None:
   """The quantised tensor that a parameter belongs to: what a block multiplies
   with shares a format (not an exponent), and so do the vectors of its
-  attention. None for biases, which have 32 bits on the accumulator's grid."""
+  attention. None for biases, which are fix16.16."""
   part, name = param.split("/")
   if name == "bias":
     return None

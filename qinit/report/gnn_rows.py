@@ -27,10 +27,6 @@ class Group:
     lost = len(self.records) - len(self.trained)
     return f"{lost} of {len(self.records)} diverged" if lost else "ok"
 
-  @property
-  def searched(self) -> bool:
-    return self.beta is not None
-
   def values(self, metric: str) -> list[float]:
     """The finite values of a metric."""
     found = (r.metrics.get(metric) for r in self.trained)

@@ -19,6 +19,7 @@ from qinit.report.document import (
   number,
 )
 from qinit.report.ghn_tables import standard_error
+from qinit.report.sources import by_config, difference
 
 _HEADERS = (
   "Method",
@@ -58,8 +59,14 @@ def section(study) -> list[Block]:
     ),
   ]
   for ghn in dict.fromkeys(r.cell["ghn"] for r in study.records):
-    found = [r for r in study.records if r.cell["ghn"] == ghn]
-    blocks += _hypernetwork(ghn, found)
+    parts = by_config(r for r in study.records if r.cell["ghn"] == ghn)
+    first = study.settings.get(next(iter(parts)), {})
+    for i, (config, found) in enumerate(parts.items()):
+      own = study.settings.get(config, {})
+      blocks.append(
+        Heading(f"{ghn}, {difference(first, own)}" if i else ghn, 3)
+      )
+      blocks += _hypernetwork(ghn, found, f"_{config}" if i else "")
   return blocks
 
 
@@ -125,11 +132,10 @@ def draw(records: Iterable[Record]) -> Drawing:
   return figure
 
 
-def _hypernetwork(name, records) -> Iterator[Block]:
-  yield Heading(name, 3)
+def _hypernetwork(name, records, suffix) -> Iterator[Block]:
   yield table(records)
   yield Figure(
-    f"lpgnas_ghn_{name}_size",
+    f"lpgnas_ghn_{name}{suffix}_size",
     f"{name}: accuracy of the networks that it predicts against its own size;"
     " numbers are betas, bars standard errors over networks.",
     lambda: draw(records),

@@ -18,7 +18,7 @@ from qinit.report.document import (
   Table,
   number,
 )
-from qinit.report.sources import Study
+from qinit.report.sources import Study, by_config, told
 
 _AXES = ("arch", "bits", "start", "method", "quantizer")
 # A curve counts as having arrived at these percent of test accuracy.
@@ -36,6 +36,8 @@ _BESIDE = (
   "Graph's codes (%)",
   "Milliseconds a step",
 )
+# The float stage of a training, and the stage for quantisation.
+_CURVES = ("float_curve", "curve")
 _HEADERS = (
   "Network",
   "Bits",
@@ -59,9 +61,7 @@ def section(study: Study) -> list[Block]:
   blocks: list[Block] = [
     Heading("Quantisation-aware training from different starts")
   ]
-  configs = dict.fromkeys(r.config for r in study.records)
-  for config in configs:
-    records = [r for r in study.records if r.config == config]
+  for config, records in by_config(study.records).items():
     blocks += _part(records, study.settings.get(config, {}), config)
   return blocks
 
@@ -69,11 +69,11 @@ def section(study: Study) -> list[Block]:
 def _part(records, settings, config) -> Iterator[Block]:
   epochs = settings.get("epochs", 0)
   yield Paragraph(
-    "Settings: "
-    + ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items())
-    + ". Accuracies in percent of the whole test set, means over the seeds"
-    " that trained; steps are those until a thousand test images reach an"
-    " accuracy, seeds that never do left out and counted in brackets."
+    f"Settings: {told(settings)}. Accuracies in percent of the whole test set,"
+    " means over the seeds that trained; steps are those until the network in"
+    " training for quantisation is right on so many of a thousand test images"
+    " (after training in float: the float network), seeds that never are left"
+    " out and counted in brackets."
   )
   yield table(records)
   if beside := beside_tfmot(records, epochs):
@@ -86,12 +86,12 @@ def _part(records, settings, config) -> Iterator[Block]:
     yield beside
   for arch, bits in dict.fromkeys(_axes(r)[:2] for r in records):
     rows = [r for r in records if _axes(r)[:2] == (arch, bits)]
-    if any(r.metrics.get("curve") for r in rows):
+    if any(_points(r, kind) for r in rows for kind in _CURVES):
       yield Figure(
         f"qat_{config}_{arch}_{bits}",
-        f"{_name(arch)}, {bits}: test accuracy against training steps; the"
-        " first half of `float_qat` is the float network's. One line per"
-        " start, method and quantizer, means over seeds.",
+        f"{_name(arch)}, {bits}: test accuracy against training steps; dotted"
+        " while the network is in float. One line per start, method and"
+        " quantizer, means over seeds.",
         lambda rows=rows: curves(rows),
       )
 
@@ -131,24 +131,36 @@ def curves(records: list[Record]) -> Picture:
   """Accuracy against steps, a panel per method, a line per start."""
   panels: dict[str, dict[tuple[str, str], list]] = {}
   for axes, members in _groups(records).items():
-    line = _mean_curve(r.metrics.get("curve") or [] for r in members)
-    if line:
-      panels.setdefault(axes[3], {})[axes[2], axes[4]] = line
+    parts = [_mean_curve(_points(r, k) for r in members) for k in _CURVES]
+    if any(parts):
+      panels.setdefault(axes[3], {})[axes[2], axes[4]] = parts
   figure = Picture(figsize=(4.6 * len(panels), 3.6), layout="constrained")
   columns = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
   for ax, (method, lines) in zip(columns, panels.items(), strict=True):
     ax.set_title(method)
     ax.set_xlabel("Training steps")
-    for (start, quantizer), points in lines.items():
+    for (start, quantizer), (in_float, quantised) in lines.items():
       look = style.line(start)
       label = f"{grid.suffix(start)}, {quantizer}"
-      steps, values = zip(*points, strict=True)
+      ax.plot(*_columns(in_float), ":", color=look.color, alpha=0.9)
       ax.plot(
-        steps, values, look.linestyle, color=look.color, label=label, alpha=0.9
+        *_columns(quantised),
+        look.linestyle,
+        color=look.color,
+        label=label,
+        alpha=0.9,
       )
     ax.legend(loc="lower right", fontsize=7)
   columns[0].set_ylabel("Test accuracy (%)")
   return figure
+
+
+def _points(record, kind):
+  return record.metrics.get(kind) or []
+
+
+def _columns(points):
+  return [p[0] for p in points], [p[1] for p in points]
 
 
 def steps_to(points, target: float) -> float | None:
@@ -163,7 +175,7 @@ def steps_to(points, target: float) -> float | None:
 
 
 def _numbers(members, trained):
-  yield str(len(members))
+  yield _seeds(members, trained)
   yield _mean(trained, "fp32_accuracy")
   yield _mean(trained, "accuracy_before_qat")
   yield _mean(trained, "quint8_accuracy")
@@ -179,7 +191,7 @@ def _numbers(members, trained):
 
 def _training_numbers(members, epochs):
   trained = [r for r in members if r.status == "ok"]
-  yield str(len(members))
+  yield _seeds(members, trained)
   yield _mean(trained, "accuracy_before_qat")
   early = [_after_one_epoch(r, epochs) for r in trained]
   found = [value for value in early if value is not None]
@@ -188,6 +200,11 @@ def _training_numbers(members, epochs):
   yield _mean(trained, "graph_equal_codes")
   seconds = [_seconds_per_step(r, epochs) for r in trained]
   yield number(1e3 * statistics.fmean(seconds) if seconds else None, 1)
+
+
+def _seeds(members, trained):
+  count = str(len(members))
+  return count if members == trained else f"{len(trained)} of {count}"
 
 
 def _after_one_epoch(record, epochs):
@@ -205,11 +222,13 @@ def _seconds_per_step(record, epochs):
 
 
 def _arrivals(members, target):
-  found = [steps_to(r.metrics.get("curve") or [], target) for r in members]
+  kind = "curve" if any(_points(r, "curve") for r in members) else "float_curve"
+  found = [steps_to(_points(r, kind), target) for r in members]
   arrived = [steps for steps in found if steps is not None]
   mean = number(statistics.fmean(arrived) if arrived else None, 0)
   lost = len(found) - len(arrived)
-  return f"{mean} ({lost} never)" if lost else mean
+  notes = ["float"] * (kind == "float_curve") + [f"{lost} never"] * bool(lost)
+  return f"{mean} ({', '.join(notes)})" if notes else mean
 
 
 def _mean(records, metric, digits=2):

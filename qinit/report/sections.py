@@ -29,7 +29,7 @@ from qinit.report.document import (
 from qinit.report.evidence import Evidence
 from qinit.report.findings import findings_table
 from qinit.report.grid import Group
-from qinit.report.sources import Study
+from qinit.report.sources import Study, by_config, difference
 
 # The paper's Fig. 6.
 _FIGURE_6 = ("mbnetv2_bn", "he_uniform")
@@ -41,17 +41,17 @@ def init_study(study: Study) -> list[Block]:
   """The random-initialisation study. Rows of different settings are never
   averaged: each set has its own part, the largest first, to which the
   layerwise files belong; the others are named by what differs from it."""
-  configs = [r.config for r in study.records]
-  ordered = sorted(set(configs), key=lambda c: (-configs.count(c), c))
   blocks: list[Block] = [Heading("Random-initialisation study")]
-  first = study.settings.get(ordered[0], {})
-  for i, config in enumerate(ordered):
+  parts = by_config(study.records)
+  main = next(iter(parts))
+  first = study.settings.get(main, {})
+  for i, (config, records) in enumerate(parts.items()):
     own = study.settings.get(config, {})
     if i:
-      blocks.append(Heading(f"The study again, {_difference(first, own)}", 3))
-      blocks += _beside(study.records, ordered[0], config)
+      blocks.append(Heading(f"The study again, {difference(first, own)}", 3))
+      blocks += _beside(study.records, main, config)
     part = Study(
-      records=tuple(r for r in study.records if r.config == config),
+      records=tuple(records),
       settings=study.settings,
       layers={} if i else study.layers,
       distributions={} if i else study.distributions,
@@ -65,13 +65,6 @@ def init_study(study: Study) -> list[Block]:
 def _choices(i):
   """Those of all parts stand under the first."""
   return ("For the rest, as above.",) if i else CHOICES
-
-
-def _difference(first, own):
-  """What sets of settings do not share."""
-  changed = {k: v for k, v in own.items() if v != first.get(k)}
-  words = [f"{k.replace('_', ' ')} {v}" for k, v in changed.items()]
-  return f"with {', '.join(words)}" if words else "with unknown settings"
 
 
 # Other kinds add their rows here: the kind, and what makes blocks of it.

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from qinit import record
@@ -93,6 +94,26 @@ def from_results(folder: Path) -> Study:
     distributions={},
     complaints=tuple(complaints),
   )
+
+
+def by_config(records: Iterable[Record]) -> dict[str, list[Record]]:
+  """Rows of the same settings together, the most rows first: rows of
+  different settings are never averaged."""
+  parts: dict[str, list[Record]] = {}
+  for one in records:
+    parts.setdefault(one.config, []).append(one)
+  return dict(sorted(parts.items(), key=lambda part: (-len(part[1]), part[0])))
+
+
+def told(settings: dict) -> str:
+  """Settings as words with commas."""
+  return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items())
+
+
+def difference(first: dict, own: dict) -> str:
+  """What tells `own` settings from the first ones."""
+  changed = told({k: v for k, v in own.items() if v != first.get(k)})
+  return f"with {changed or 'unknown settings'}"
 
 
 def cell_of(path: Path) -> Cell | None:

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +18,7 @@ from qinit.archs.generator import Generator
 from qinit.data import cifar10
 from qinit.data.normalise import normalise
 from qinit.errors import QinitError, one_of
+from qinit.files import short_name
 from qinit.ghn.hypernet import HyperNet
 from qinit.grid.task import Watcher
 from qinit.quant.mixed import Mixed
@@ -96,8 +96,7 @@ class GhnEval:
   @property
   def name(self) -> str:
     """What the rows call the hypernetwork."""
-    path = Path(self.ghn)
-    return self.label or (path.parent.name if path.name == "ghn" else path.stem)
+    return self.label or short_name(self.ghn)
 
   def identity(self) -> dict:
     """The settings that make two runs the same, the cells' axes apart."""

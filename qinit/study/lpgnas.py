@@ -126,8 +126,15 @@ class LpgnasStudy:
     Raises:
       DataError: if the graph is missing or damaged.
     """
-    graph = _graph(self.dataset, self.data_dir, self.split)
-    yield run_cell(self, cell, graph, watch)
+    yield run_cell(self, cell, self.graph(), watch)
+
+  def graph(self):
+    """The graph that is searched on.
+
+    Raises:
+      DataError: if it is missing or damaged.
+    """
+    return _graph(self.dataset, self.data_dir, self.split)
 
   def train_config(self, cell: Cell) -> TrainConfig:
     return TrainConfig(
@@ -214,12 +221,14 @@ def _network(study, cell, graph, watch):
   if how in SEARCHED:
     return _searched(study, cell, graph, watch)
   arch = ARCHITECTURES[name]
+  place = str(study.folder(cell) / "search")
   if how == "mixq":
     watch.say("searching widths")
     config = dataclasses.replace(
       study.train_config(cell), epochs=study.search_epochs
     )
-    return arch, MixedBits(graph, arch, config).run(), {}
+    widths = MixedBits(graph, arch, config).run(place, watch)
+    return arch, widths, {}
   if how.startswith("degree_quant"):
     return arch, _degree_quant_widths(arch, int(how[-1])), {}
   precision = None if how == "float" else uniform_precision(how, arch)
@@ -236,7 +245,10 @@ def _searched(study, cell, graph, watch):
   config = study.search_config(cell)
   if cell.method == "random_search":
     watch.say("training random networks")
-    return *random_search(graph, config, study.train_config(cell)), {}
+    train, place = study.train_config(cell), study.folder(cell) / "search"
+    return *random_search(
+      graph, config, train, folder=str(place), report=watch
+    ), {}
   if cell.method == "w4a8_search":
     config = dataclasses.replace(config, space=w4a8_space(config.space))
   begin, folder = time.monotonic(), study.folder(cell) / "search"

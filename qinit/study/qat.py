@@ -99,8 +99,8 @@ class QatStudy:
   def __post_init__(self):
     for method in self.methods:
       one_of("method", method, METHODS)
-    for start in self.starts:
-      Start.parse(start)
+    _require_distinct("start", [Start.parse(s).label for s in self.starts])
+    _require_distinct("network", [Path(arch).stem for arch in self.archs])
     if "float_qat" in self.methods and self.epochs < 2:
       raise QinitError("float_qat trains half of the epochs: it needs two")
     if TFMOT_DEFAULT in self.quantizers and self.bits != ("w8a8",):
@@ -211,7 +211,7 @@ class _Training:
       params, outcome, curve = self._in_float(params, in_float)
       steps = outcome.steps
       if self._lost(outcome, params):
-        return "diverged", {"steps": steps, "curve": curve}
+        return "diverged", {"steps": steps, "float_curve": curve}
     if method in ptq.METHODS:
       return "ok", self._after_training(params, outcome, curve)
     epochs = study.epochs - in_float
@@ -249,7 +249,7 @@ class _Training:
     if outcome.diverged:
       return "diverged", {"steps": steps + outcome.steps}
     return "ok", {
-      **_metrics(outcome, [*curve, *follow.rows()]),
+      **_metrics(outcome, curve, follow.rows()),
       **measured(),
       "steps": steps + outcome.steps,
       "accuracy_before_qat": before,
@@ -334,15 +334,25 @@ class _Training:
     return lost(self._accuracy(self._float_logits(params)), self.data)
 
 
-def _metrics(outcome: Outcome, curve) -> dict:
+def _metrics(outcome: Outcome, float_curve, curve=()) -> dict:
   return {
     "epochs": outcome.epochs,
     "steps": outcome.steps,
     "train_loss": outcome.loss,
     "train_accuracy": outcome.accuracy,
     "train_seconds": round(outcome.seconds, 1),
-    "curve": curve,
+    "float_curve": float_curve,
+    "curve": list(curve),
   }
+
+
+def _require_distinct(what, names):
+  """Cells lie in folders of these names."""
+  for name in names:
+    if names.count(name) > 1:
+      raise QinitError(
+        f"two {what}s are called {name}: rename a file or folder"
+      )
 
 
 def _plain(cell: Cell) -> Cell:

@@ -10,6 +10,7 @@ from qinit import keras
 from qinit.data import normalise
 from qinit.data.dataset import Dataset, scaled
 from qinit.errors import CheckpointError, QinitError, one_of
+from qinit.files import short_name
 from qinit.functional.lsuv import lsuv
 from qinit.functional.statistics import estimate_moving_stats
 from qinit.graph import ops
@@ -55,11 +56,10 @@ class Start:
 
   @property
   def label(self) -> str:
-    """A word for rows and folders; two paths should differ in their stems."""
+    """A word for rows and folders, which tells starts apart."""
     if self.kind == "init":
       return self.value
-    path = Path(self.value)
-    return f"{self.kind}_{path.stem or path.parent.stem}".replace("__", "_")
+    return f"{self.kind}_{short_name(self.value)}".replace("__", "_")
 
   def params(
     self, spec: NetSpec, data: Dataset, seed: int, symmetry: str = "none"

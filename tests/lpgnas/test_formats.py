@@ -1,5 +1,7 @@
 """Formats against integers worked out by hand and by NumPy alone."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -25,8 +27,8 @@ def codes_of(x, name):
 
 def oracle(x, bits, f):
   """Integer arithmetic on x given in units of 2^-20: divide, ties to even."""
-  units = np.round(np.float64(x) * 2**20).astype(np.int64)
-  step = 1 << (20 - f)
+  units = np.round(np.float64(x) * 2**20).astype(np.int64) << max(f - 20, 0)
+  step = 1 << max(20 - f, 0)
   quotient, rest = np.divmod(units, step)
   up = (2 * rest > step) | ((2 * rest == step) & (quotient % 2 == 1))
   return np.clip(quotient + up, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
@@ -76,11 +78,37 @@ def test_scaled_is_integer_arithmetic(bits, values):
   e = max(abs(v) for v in values).bit_length() - 20  # |x| < 2^e
   f = bits - 1 - e
   x = np.array(values) / 2**20
-  exact = np.ldexp(x, f)
-  low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
   codes, found = split(tf.constant(x, tf.float32), parse(f"scaled{bits}"))
   assert int(found) == f
-  np.testing.assert_array_equal(codes, np.clip(np.rint(exact), low, high))
+  np.testing.assert_array_equal(codes, oracle(x, bits, f))
+
+
+def next_power(total, count):
+  """f with 2^-f next to total / count in the logarithm, by integers alone."""
+  total, count = Fraction(total), Fraction(count)
+  e = next(e for e in range(-50, 50) if total < count * Fraction(2) ** e)
+  return 1 - e if 2 * total**2 < count**2 * Fraction(4) ** e else -e
+
+
+@settings(max_examples=100, deadline=None)
+@given(values=st.lists(st.integers(-(2**12), 2**12), min_size=1, max_size=20))
+def test_two_and_three_levels_are_integer_arithmetic(values):
+  size, count = [abs(v) for v in values], len(values)
+  if not any(values):
+    return
+  x = tf.constant(np.array(values) / 2**12, tf.float32)
+  codes, f = split(x, parse("binary"))
+  assert codes.numpy().tolist() == [1 if v >= 0 else -1 for v in values]
+  assert int(f) == next_power(sum(size), count << 12)
+  edge = [10 * count * s - 7 * sum(size) for s in size]
+  if 0 in edge:  # which 0.7, rounded, may miss
+    return
+  codes, f = split(x, parse("ternary"))
+  above = [e > 0 for e in edge]
+  marked = [np.sign(v) * a for v, a in zip(values, above, strict=True)]
+  assert codes.numpy().tolist() == marked
+  total = sum(s for s, a in zip(size, above, strict=True) if a)
+  assert int(f) == next_power(total, sum(above) << 12)
 
 
 def test_exponents_are_exact_at_powers_of_two():

@@ -1,5 +1,7 @@
 """Graph files: what is read, and one sentence for what cannot be."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,66 @@ def test_a_graph_with_an_isolated_node(write):
     graph.mean_features(np.array([0, 2])), [0.5, 1, 0, 0, 0.5]
   )
   assert (graph.num_nodes, graph.num_features, graph.num_classes) == (4, 5, 2)
+
+
+def published(**changes):
+  """The graph as gnn-benchmark and graph2gauss write one: every edge one way
+  or both, no split, and names of nodes that nobody reads."""
+  found = {k.replace("x_", "attr_"): v for k, v in arrays().items()}
+  found = {k: v for k, v in found.items() if not k.startswith("r602020")}
+  one_way = {
+    "adj_data": np.ones(2, np.float32),
+    "adj_indices": np.int32([1, 2]),
+    "adj_indptr": np.int32([0, 1, 2, 2, 2]),
+    "idx_to_node": np.array([{0: "a paper"}]),
+  }
+  return found | one_way | changes
+
+
+def saint(folder, classes=(0, 1, 0, 1)):
+  """The same as GraphSAINT writes it."""
+  folder.mkdir()
+  edges = {k[4:]: v for k, v in arrays().items() if k.startswith("adj_")}
+  np.savez(folder / "adj_full.npz", format=np.array(b"csr"), **edges)
+  features = np.zeros([4, 5], np.float32)
+  features[0, 0] = features[0, 4] = 1
+  features[2, 1] = 2
+  np.save(folder / "feats.npy", features)
+  text = json.dumps({str(i): c for i, c in enumerate(classes)})
+  (folder / "class_map.json").write_text(text)
+
+
+@pytest.mark.parametrize("kind", ["npz", "folder"])
+def test_graphs_as_they_are_published(kind, write, tmp_path):
+  ours = graph_files.load("cora", write())
+  if kind == "npz":
+    np.savez(tmp_path / "pubmed.npz", **published())
+  else:
+    saint(tmp_path / "pubmed")
+  theirs = graph_files.load("pubmed", str(tmp_path))
+  for name in ("values", "rows", "columns", "source", "target", "labels"):
+    np.testing.assert_array_equal(getattr(theirs, name), getattr(ours, name))
+  parts = np.concatenate([theirs.train, theirs.val, theirs.test])
+  assert sorted(parts) == [0, 1, 2, 3]
+  again = graph_files.load("pubmed", str(tmp_path))
+  np.testing.assert_array_equal(again.train, theirs.train)
+
+
+def test_published_graphs_that_cannot_be_read(tmp_path):
+  saint(tmp_path / "yelp", classes=([0, 1], [1, 0], [1, 1], [0, 0]))
+  with pytest.raises(DataError, match="several classes each"):
+    graph_files.load("yelp", str(tmp_path))
+  (tmp_path / "flickr").mkdir()
+  with pytest.raises(DataError, match=r"get adj_full\.npz, feats\.npy and"):
+    graph_files.load("flickr", str(tmp_path))
+  damaged = published(adj_indices=np.int32([1, 4]))
+  np.savez(tmp_path / "pubmed.npz", **damaged)
+  with pytest.raises(DataError, match=r"an edge index is out of range 0\.\.3"):
+    graph_files.load("pubmed", str(tmp_path))
+  without = {k: v for k, v in published().items() if k != "labels"}
+  np.savez(tmp_path / "pubmed.npz", **without)
+  with pytest.raises(DataError, match="labels missing"):
+    graph_files.load("pubmed", str(tmp_path))
 
 
 NO_EDGES = {

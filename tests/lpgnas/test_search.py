@@ -124,7 +124,7 @@ def test_impossible_settings_are_refused():
       SearchConfig(**settings)
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_an_interrupted_search_finds_the_same_network(tmp_path):
   config = SearchConfig(space=SPACE, epochs=60, seed=1)
   whole = Search(karate(), config)

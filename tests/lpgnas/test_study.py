@@ -176,19 +176,21 @@ def test_widths_chosen_are_counted():
   [
     (["--dataset=coraa"], "did you mean cora"),
     (["--dataset=pubmed", "--data_dir=."], "get the data from github.com"),
+    (["--split=planetoid"], "karate has only the split random602020"),
     (["--beta=-1"], "--beta"),
   ],
 )
 def test_bad_input_is_one_sentence(flags, words, tmp_path):
   done = command(*flags, f"--output_dir={tmp_path / 'run'}")
   assert_refused(done, words)
+  assert not (tmp_path / "run").exists()
 
 
 def command(*flags):
   return run("lpgnas", *flags, timeout=900)
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_killed_and_run_again(tmp_path):
   """SIGKILL in the search and in the training; the same row in the end."""
   settings = ("--search_epochs=60", "--epochs=60")
@@ -207,7 +209,7 @@ def test_killed_and_run_again(tmp_path):
   assert rows["disturbed"].metrics == rows["undisturbed"].metrics
   models = [Path(tmp_path / n).glob("cells/*/model.npz") for n in rows]
   first, second = (next(m).read_bytes() for m in models)
-  assert len(first) == len(second)
+  assert first == second
 
 
 def _kill(flags, moment):

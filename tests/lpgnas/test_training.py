@@ -94,6 +94,31 @@ def test_an_interrupted_training_ends_in_the_same_weights(tmp_path):
   assert resumed.test_accuracy == whole.test_accuracy
 
 
+def test_interrupted_searches_of_the_baselines_end_alike(tmp_path):
+  config = TrainConfig(epochs=20, every=1)
+
+  def widths(epochs=20):
+    return MixedBits(
+      karate(), GCN, dataclasses.replace(config, epochs=epochs), 5.0
+    )
+
+  whole = widths()
+  whole.run()
+  widths(10).run(str(tmp_path / "mixed"))
+  resumed = widths()
+  resumed.run(str(tmp_path / "mixed"))
+  for name, value in whole.logits.items():
+    np.testing.assert_array_equal(resumed.logits[name], value)
+
+  search = SearchConfig(epochs=6)
+  first, again = [], []
+  for seen in (first, again):
+    random_search(
+      karate(), search, config, 2, str(tmp_path / "random"), seen.append
+    )
+  assert first and not again  # both candidates were trained already
+
+
 def test_of_equal_accuracies_the_smaller_loss_is_kept():
   graph = karate()
   wrong = np.array(graph.labels)

@@ -49,12 +49,15 @@ def test_a_row_is_verified_in_the_runtime(finished):
   assert 0 <= m["oscillating"] <= 100
 
 
-def test_the_curve_runs_through_both_stages(finished):
+def test_the_curves_of_both_stages_meet(finished):
   _, row = finished
-  steps = [step for step, _ in row.metrics["curve"]]
+  in_float, quantised = (
+    [step for step, _ in row.metrics[kind]] for kind in ("float_curve", "curve")
+  )
   per_epoch = 1438 // 16
-  assert steps == sorted(steps)
-  assert {3 * per_epoch, 6 * per_epoch} <= set(steps)
+  assert in_float == sorted(in_float) and quantised == sorted(quantised)
+  assert in_float[-1] == quantised[0] == 3 * per_epoch
+  assert quantised[-1] == 6 * per_epoch
 
 
 def test_the_log_has_every_layer_and_epoch(finished):
@@ -125,6 +128,39 @@ def test_tfmots_default_is_measured_beside(finished):
 def test_tfmots_default_is_for_8_bits():
   with pytest.raises(QinitError, match="use --bits=w8a8"):
     QatStudy(quantizers=("tfmot_default",), bits=("w4a4",))
+
+
+def test_starts_of_one_name_are_refused(tmp_path):
+  for name in ("one", "other"):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "ghn").touch()
+  starts = tuple(f"ghn:{tmp_path}/{name}/ghn" for name in ("one", "other"))
+  assert [Start.parse(s).label for s in starts] == ["ghn_one", "ghn_other"]
+  QatStudy(starts=starts)
+  for name in ("one", "other"):
+    (tmp_path / name / "net.npz").touch()
+  same = tuple(
+    f"checkpoint:{tmp_path}/{name}/net.npz" for name in ("one", "other")
+  )
+  with pytest.raises(QinitError, match="two starts are called checkpoint_net"):
+    QatStudy(starts=same)
+  with pytest.raises(QinitError, match="two networks are called net"):
+    QatStudy(archs=("a/net.json", "b/net.json"))
+
+
+def test_steps_count_those_of_the_quantised_network():
+  curves = {"float_curve": [[0, 10.0], [100, 60.0]], "curve": [[100, 20.0]]}
+  cell = {"arch": "dws_conv_bn", "start": "he_uniform", "bits": "w4a4"}
+
+  def steps(method, **metrics):
+    one = record.Record("qat", cell | {"method": method}, "c0ffee", metrics)
+    table = report.table([one])
+    return dict(zip(table.headers, table.rows[0], strict=True))["Steps to 50 %"]
+
+  assert steps("float_qat", **curves) == "– (1 never)"
+  curves["curve"].append([300, 60.0])
+  assert steps("float_qat", **curves) == "250"
+  assert steps("ptq", float_curve=curves["float_curve"]) == "80 (float)"
 
 
 def test_steps_to_an_accuracy():
