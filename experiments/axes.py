@@ -31,7 +31,7 @@ def seeds(text: str) -> tuple[int, ...]:
   """Whole numbers from 0; raises QinitError."""
   parts = [part.strip() for part in text.split(",")]
   for part in parts:
-    if not part.isdigit() or int(part) >= 2**31:
+    if not part.isdigit() or int(part) >= 2**30:
       raise QinitError(
         f"{part!r} is no seed: write whole numbers from 0 such as --seeds=0,1,2"
       )

@@ -15,12 +15,14 @@ stores get the fewest bits in which the networks that it predicts for CIFAR-10
 keep their accuracy.
 """
 
+import math
+
 from absl import flags
 
-from experiments import app, lpgnas_ghn
+from experiments import app, axes, lpgnas_ghn
 from experiments.engines import carry_out
 from experiments.progress import ProgressLine
-from qinit.errors import QinitError, one_of
+from qinit.errors import QinitError
 
 _DATASET = flags.DEFINE_string(
   "dataset",
@@ -128,8 +130,7 @@ def settings():
   Raises:
     QinitError: naming the flag's value that is wrong, and the right ones.
   """
-  betas = _numbers("beta", _BETA.value, float)
-  seeds = _numbers("seed", _SEEDS.value, int)
+  betas, seeds = _betas(_BETA.value), axes.seeds(_SEEDS.value)
   app.load_tensorflow()
   from qinit.study.lpgnas import METHODS, LpgnasStudy
 
@@ -158,30 +159,28 @@ def ghn_settings():
     lambda table: _methods(_METHODS.value, table),
     _DATA_DIR.value,
     _OUTPUT_DIR.value,
-    betas=_numbers("beta", _BETA.value, float),
-    seeds=_numbers("seed", _SEEDS.value, int),
+    betas=_betas(_BETA.value),
+    seeds=axes.seeds(_SEEDS.value),
   )
 
 
 def _methods(text, table):
-  groups = {"all": tuple(table), "baselines": tuple(table)[1:]}
-  if text in groups:
-    return groups[text]
-  parts = (one_of("method", p.strip(), table) for p in text.split(","))
-  return tuple(dict.fromkeys(parts))
+  if text == "baselines":
+    return tuple(table)[1:]
+  return axes.names("method", text, table)
 
 
-def _numbers(what, text, kind):
+def _betas(text):
   """Distinct numbers of a comma list, 0 or more."""
   try:
-    values = [kind(part) for part in text.split(",")]
+    values = [float(part) for part in text.split(",")]
   except ValueError:
-    values = [-1]
-  if not all(0 <= value < 2**30 for value in values):
+    values = [-1.0]
+  if not all(0 <= value < math.inf for value in values):
     raise QinitError(
-      f"{text!r} is no list for --{what}: write numbers from 0, with commas"
+      f"{text!r} is no list for --beta: write numbers from 0, with commas"
     )
-  return tuple(dict.fromkeys(values))
+  return axes.unique(values)
 
 
 def cli():

@@ -9,10 +9,10 @@ _INPUT_SHAPE = (8, 8, 3)
 
 
 @st.composite
-def specs(draw) -> NetSpec:
+def specs(draw, stray: bool = False) -> NetSpec:
   """Up to a dozen random nodes, each reading any node before it, then global
-  pooling and a dense layer. Batch norms and concats come in places where they
-  cannot be folded or quantised too."""
+  pooling and a dense layer; `stray` batch norms, concats of the input and
+  ceilings come in places where they cannot be folded or quantised."""
   shapes, nodes = {INPUT: _INPUT_SHAPE}, []
 
   def add(op, *inputs):
@@ -25,18 +25,24 @@ def specs(draw) -> NetSpec:
     source = draw(st.sampled_from([*shapes][-4:]))
     alike = [n for n in shapes if shapes[n] == shapes[source]]
     flush = [n for n in shapes if shapes[n][:2] == shapes[source][:2]]
-    kind = draw(st.sampled_from(_KINDS))
+    flush = flush if stray else [n for n in flush if n != INPUT]
+    kind = draw(st.sampled_from(_KINDS + _STRAY * stray))
     if kind == "add":
       add(
         ops.Add(),
         *draw(st.lists(st.sampled_from(alike), min_size=2, max_size=3)),
       )
-    elif kind == "concat":
+    elif kind == "concat" and flush:
       add(
         ops.Concat(),
         *draw(st.lists(st.sampled_from(flush), min_size=2, max_size=3)),
       )
-    else:
+    elif kind == "folded":
+      op = draw(st.one_of(_OPS["conv"], _OPS["depthwise"]))
+      conv = add(op, source)
+      add(draw(_OPS["bn"]), conv)
+      del shapes[conv]  # read by nothing else
+    elif kind in _OPS:
       add(draw(_OPS[kind]), source)
   pooled = add(ops.GlobalPool(), draw(st.sampled_from([*shapes][1:])))
   add(ops.Dense(4), pooled)
@@ -63,7 +69,8 @@ _OPS = {
     st.booleans(),
   ),
   "bn": st.builds(ops.BatchNorm, st.sampled_from([1e-3, 1e-5])),
-  "relu": st.builds(ops.Relu, st.sampled_from([0, 0, 0, 6])),
+  "relu": st.builds(ops.Relu),
+  "relu6": st.builds(ops.Relu, st.just(6)),
   "pool": st.builds(
     ops.Pool,
     st.sampled_from(["max", "avg"]),
@@ -73,5 +80,6 @@ _OPS = {
   ),
   "zero": st.builds(ops.Zero, st.integers(1, 4)),
 }
-_KINDS = ("conv", "conv", "depthwise", "bn", "bn", "relu", "relu", "pool")
-_KINDS += ("add", "concat", "zero")
+_KINDS = ("conv", "conv", "depthwise", "folded", "folded", "relu", "relu")
+_KINDS += ("pool", "add", "concat", "zero")
+_STRAY = ("bn", "relu6")

@@ -70,6 +70,11 @@ def sample(logits, tau, noise, seed) -> tf.Tensor:
   return straight_through(soft, hard)
 
 
+def probabilities(logits: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+  """Of every option of every decision."""
+  return {name: tf.nn.softmax(x) for name, x in logits.items()}
+
+
 def entropy(logits: dict[str, tf.Tensor]) -> tf.Tensor:
   """Mean entropy over the decisions, 1 for equally likely options."""
   shares = []

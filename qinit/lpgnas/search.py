@@ -21,7 +21,12 @@ import tf_keras
 
 from qinit.errors import QinitError, one_of
 from qinit.lpgnas import cost
-from qinit.lpgnas.controllers import Controller, entropy, sample
+from qinit.lpgnas.controllers import (
+  Controller,
+  entropy,
+  probabilities,
+  sample,
+)
 from qinit.lpgnas.network import Inputs
 from qinit.lpgnas.resume import Loop, Progress, finite
 from qinit.lpgnas.space import Architecture, Precision, Space
@@ -188,7 +193,7 @@ class Search:
       if which != "controllers":
         total += self.config.weight_decay * norm
       if taught:
-        total += self.config.beta * self.cost(*map(_probabilities, logits))
+        total += self.config.beta * self.cost(*map(probabilities, logits))
     variables = [list(self.parts[p].trainable_variables) for p in parts]
     gradients = tape.gradient(total, variables, unconnected_gradients="zero")
     for part, gradient in zip(parts, gradients, strict=True):
@@ -258,7 +263,7 @@ class Search:
   def _note(self):
     logits, formats = self.likeliest()
     widths = [
-      float(cost.mean_bits(self.config.space, _probabilities(formats), role))
+      float(cost.mean_bits(self.config.space, probabilities(formats), role))
       for role in ("weight", "activation")
     ]
     return (
@@ -279,10 +284,6 @@ def _adam(rate, module):
   optimizer = tf_keras.optimizers.Adam(rate)
   optimizer.build(list(module.trainable_variables))
   return optimizer
-
-
-def _probabilities(logits):
-  return {name: tf.nn.softmax(x) for name, x in logits.items()}
 
 
 def _likeliest(options, logits):

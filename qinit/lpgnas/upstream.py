@@ -45,8 +45,8 @@ def saint(folder: Path) -> dict:
       f"{folder}: its nodes have several classes each, which is not supported:"
       " choose another data set"
     )
-  labels = np.array(labels)
-  return edges | _sparse(features) | _split(len(labels)) | {"labels": labels}
+  found = edges | _sparse(features) | _split(len(labels))
+  return found | {"labels": np.array(labels)}
 
 
 def _sparse(features):

@@ -52,19 +52,14 @@ def tqt_step(log2_threshold: tf.Tensor, signed: bool, bits: int) -> tf.Tensor:
   """The power of two s = 2^ceil(log2 t) / 2^(n - 1), / 2^n where unsigned
   (Trained Quantization Thresholds, Jain et al., 2020).
 
-  ceil passes the gradient, so ds / dlog2 t = s ln 2.
+  ceil passes the gradient, so ds / dlog2 t = s ln 2, and of `lsq` with this
+  step dy/dlog2 t = s ln 2 times round(x/s) - x/s inside, -Z below and L - Z
+  above, Z = 2^(n - 1) or 0.
   """
   exponent = straight_through(log2_threshold, tf.math.ceil(log2_threshold))
   return tf.exp(math.log(2.0) * exponent) / 2.0 ** (
     bits - 1 if signed else bits
   )
-
-
-def tqt(x: tf.Tensor, log2_threshold, signed: bool, bits: int) -> tf.Tensor:
-  """`lsq` with the step of a trained threshold: dy/dlog2 t = s ln 2 times
-  round(x/s) - x/s inside, -Z below and L - Z above, Z = 2^(n - 1) or 0."""
-  step = tqt_step(log2_threshold, signed, bits)
-  return lsq(x, step, 2.0 ** (bits - 1) if signed else 0.0, bits)
 
 
 def pact(x: tf.Tensor, lo, hi, bits: int) -> tf.Tensor:

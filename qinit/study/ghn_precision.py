@@ -16,7 +16,12 @@ import tensorflow as tf
 from qinit.ghn.hypernet import HyperNet
 from qinit.ghn.optimizer import Adam
 from qinit.lpgnas import hypernet_cost
-from qinit.lpgnas.controllers import Controller, entropy, sample
+from qinit.lpgnas.controllers import (
+  Controller,
+  entropy,
+  probabilities,
+  sample,
+)
 from qinit.lpgnas.hypernet import Searched
 from qinit.lpgnas.resume import Loop, Progress, finite
 from qinit.lpgnas.search import SearchConfig
@@ -106,7 +111,7 @@ class Search:
     gradient by the sampled one-hots goes on to the logits behind them."""
     with tf.GradientTape() as tape:
       one_hots = self._sampled(number, 2 * self.config.seed + 1)
-      cost = self.cost(_probabilities(self._logits()))
+      cost = self.cost(probabilities(self._logits()))
     self._take(one_hots)
     found = outcome(self.ghn, self.held_out, number)
     if _is_finite(found):
@@ -136,7 +141,7 @@ class Search:
 
   def _note(self):
     logits, config = self._logits(), self.ghn.config
-    bits = hypernet_cost.expected(config, _probabilities(logits))
+    bits = hypernet_cost.expected(config, probabilities(logits))
     weights, vectors = hypernet_cost.mean_widths(config, bits)
     return (
       f"entropy {float(entropy(logits)):.2f}, expected bits W {weights:.1f}"
@@ -211,7 +216,3 @@ def _follow(loop, step, report, note=lambda: ""):
 def _is_finite(found):
   numbers = [found.loss, *found.gradients]
   return all(bool(tf.reduce_all(tf.math.is_finite(x))) for x in numbers)
-
-
-def _probabilities(logits):
-  return {name: tf.nn.softmax(x) for name, x in logits.items()}

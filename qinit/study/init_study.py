@@ -179,7 +179,8 @@ def _attempt(work, watch):
   """Status and metrics; a network that cannot be quantised ends its own row,
   not the grid."""
   try:
-    return "ok", work()
+    found = work()
+    return quantise.status(found), found
   except (QuantError, RefusedError) as error:  # not finite, say
     watch.say(str(error))
     return "failed", {}

@@ -213,7 +213,8 @@ class _Training:
       if self._lost(outcome, params):
         return "diverged", {"steps": steps, "float_curve": curve}
     if method in ptq.METHODS:
-      return "ok", self._after_training(params, outcome, curve)
+      found = self._after_training(params, outcome, curve)
+      return quantise.status(found), found
     epochs = study.epochs - in_float
     return self._for_quantisation(params, epochs, steps, curve)
 
@@ -248,12 +249,13 @@ class _Training:
     outcome = self._fit(model.keras, epochs, self.folder, follow, model_log)
     if outcome.diverged:
       return "diverged", {"steps": steps + outcome.steps}
-    return "ok", {
+    found = {
       **_metrics(outcome, curve, follow.rows()),
       **measured(),
       "steps": steps + outcome.steps,
       "accuracy_before_qat": before,
     }
+    return quantise.status(found), found
 
   def _in_training(self, params):
     """The network in training for quantisation, and what measures the file

@@ -32,6 +32,9 @@ _SENSITIVITY_IMAGES = 1000
 # Layers are compared with the runtime's on so many test images, and the
 # reference kernels, which are slow, run on so many.
 _LAYER_IMAGES, _REFERENCE_IMAGES, _CHECK_IMAGES = 64, 1000, 100
+# Percent of the output codes that a file must have in common with the
+# simulation.
+_LEAST_EQUAL = 99.9
 
 
 def calibration(data: Dataset, count: int, seed: int) -> np.ndarray:
@@ -66,6 +69,13 @@ def quantise(
   ranges = calibrate(spec, params, _batches(images), scheme, INPUT_RANGE)
   job = Deployed(spec, params, ranges, scheme)
   return measure(job, logits, data, images, folder)
+
+
+def status(metrics: dict) -> str:
+  """ "ok", or "failed" for a file that in the runtime gives other codes than
+  the simulation, whose accuracy would not be the device's."""
+  equal = metrics.get("litert_equal_codes", 100.0)
+  return "ok" if equal >= _LEAST_EQUAL else "failed"
 
 
 def measure(

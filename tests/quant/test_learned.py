@@ -69,7 +69,9 @@ def test_tqt_by_hand():
   # y:            -2     -0.5    0.5    1.5
   # dy/dlog2 t = s ln2 * (-4, 0.4, 0.4, 3)
   x = [-4.5, -0.7, 0.3, 4.0]
-  y, (dx, dt) = gradients(lambda x, t: learned.tqt(x, t, True, 3), x, 0.3)
+  y, (dx, dt) = gradients(
+    lambda x, t: learned.lsq(x, learned.tqt_step(t, True, 3), 4.0, 3), x, 0.3
+  )
   np.testing.assert_allclose(y, [-2, -0.5, 0.5, 1.5], atol=1e-6)
   np.testing.assert_allclose(dx, [0, 1, 1, 0])
   wanted = 0.5 * math.log(2) * (-4 + 0.4 + 0.4 + 3)

@@ -139,6 +139,18 @@ def test_a_refused_file_ends_its_row_alone(copied, monkeypatch):
   assert failed.metrics["fp32_accuracy"] == row.metrics["fp32_accuracy"]
 
 
+def test_a_file_that_computes_something_else_fails(copied, monkeypatch):
+  study, _ = copied
+  equal = iter([99.89, 99.9])
+
+  def unlike(*args):
+    return {"litert_equal_codes": next(equal)}
+
+  monkeypatch.setattr(quantise, "quantise", unlike)
+  widths = dataclasses.replace(study, bits=("w8a8", "w4a4", "w2a2"))
+  assert [r.status for r in grid.run(widths)] == ["ok", "failed", "ok"]
+
+
 def test_metrics_that_are_not_finite_are_left_out(copied, monkeypatch):
   study, _ = copied
   metrics = {"qmse": math.inf, "qce": math.nan, "kl": 1.0}
