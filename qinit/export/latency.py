@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -65,9 +66,12 @@ def _random(entry):
 
 
 def _peak():
-  """Largest resident size so far, as `qinit.memory` has it, in MiB."""
-  unit = 2**20 if sys.platform == "darwin" else 2**10
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+  """Largest resident size so far in MiB, as `qinit.memory` reads it."""
+  status = Path("/proc/self/status")
+  if not status.exists():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+  lines = status.read_text().splitlines()
+  return int(next(x for x in lines if x.startswith("VmHWM")).split()[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -125,6 +125,53 @@ def test_tfmots_default_is_measured_beside(finished):
     assert row[7] == f"{record_.metrics['quint8_accuracy']:.2f}"
 
 
+class Interrupted(Exception):
+  pass
+
+
+class Interrupting(Watcher):
+  """Ends the work in the second epoch of the second stage."""
+
+  stages = 0
+
+  def __call__(self, progress):
+    self.stages += (progress.epoch, progress.step) == (1, 40)
+    if self.stages == 2:
+      raise Interrupted
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+  "quantizer, freeze_above", [("simquant", 0.02), ("noise", None)]
+)
+def test_an_interrupted_training_ends_in_the_same_row(
+  quantizer, freeze_above, tmp_path
+):
+  study = QatStudy(
+    archs=("regular_conv_bn",),
+    starts=("glorot_uniform",),
+    methods=("float_qat",),
+    quantizers=(quantizer,),
+    bits=("w8a8",),
+    dataset="digits",
+    epochs=6,
+    batch_size=16,
+    width=0.25,
+    freeze_above=freeze_above,
+    calibration_images=200,
+    output_dir=str(tmp_path / "whole"),
+  )
+  (whole,) = grid.run(study)
+  again = dataclasses.replace(study, output_dir=str(tmp_path / "parts"))
+  with pytest.raises(Interrupted):
+    list(grid.run(again, Interrupting()))
+  (resumed,) = grid.run(again)
+  assert whole.status == "ok"
+  for row in (whole, resumed):
+    assert row.metrics.pop("train_seconds") > 0
+  assert resumed.metrics == whole.metrics
+
+
 def test_tfmots_default_is_for_8_bits():
   with pytest.raises(QinitError, match="use --bits=w8a8"):
     QatStudy(quantizers=("tfmot_default",), bits=("w4a4",))
