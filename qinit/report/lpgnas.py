@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 
 from qinit.lpgnas.formats import parse
@@ -36,6 +37,7 @@ _HEADERS = (
   "Equal predictions (%)",
   "Status",
 )
+_UNIFORM = re.compile(r"w\da\d_(fixed|scaled)_")
 _UNTESTED = (
   "PubMed, CoraFull, Flickr and Yelp, the other four of the paper's eight data"
   " sets: the files are not at hand. The first three are read as they are"
@@ -193,6 +195,22 @@ def _verdicts(found):
     )
   if base:
     yield _against(base, searched)
+    yield from _without_search(base, found)
+
+
+def _without_search(base, found):
+  """What known networks in one precision do: what the search must beat."""
+  uniform = [g for g in found if _UNIFORM.match(g.method) and g.trained]
+  best = max(uniform, key=lambda g: g.mean("val_accuracy"), default=None)
+  if best:
+    gap = base.mean("test_accuracy") - best.mean("test_accuracy")
+    share = base.mean("weight_bits") / best.mean("weight_bits")
+    yield (
+      "Without a search, of the known networks in one precision the best on"
+      f" the validation nodes ({best.method}) is {abs(gap):.2f} points"
+      f" {'below' if gap >= 0 else 'above'} it at 1/{share:.1f} of the weight"
+      " bits."
+    )
 
 
 def _against(base, searched):

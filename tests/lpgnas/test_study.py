@@ -147,6 +147,8 @@ def test_the_table_and_its_verdicts():
     row("lpgnas", 0.1, 0, 89.0, 1200),
     row("lpgnas", 0.1, 1, 90.0, 800),
     row("lpgnas", 1.0, 0, 70.0, 100),
+    row("w4a8_fixed_gcn", None, 0, 88.0, 1000),
+    row("w4a8_scaled_gcn", None, 0, 91.0, 1000),
   ]
   found = groups(rows)
   assert best_float(found).method == "float_gcn"
@@ -155,6 +157,7 @@ def test_the_table_and_its_verdicts():
   assert first["Share of the float weights"] == "1/8.0"
   text = " ".join(getattr(block, "text", "") for block in section_of(rows))
   assert "0.50 points below" in text and "1/8.0" in text
+  assert "(w4a8_scaled_gcn) is 1.00 points above it at 1/8.0" in text
   assert "is met" in text and "falls as beta grows: 0.1, 0.0 kB" in text
 
 
