@@ -25,14 +25,17 @@ def specs(draw, stray: bool = False) -> NetSpec:
     source = draw(st.sampled_from([*shapes][-4:]))
     alike = [n for n in shapes if shapes[n] == shapes[source]]
     flush = [n for n in shapes if shapes[n][:2] == shapes[source][:2]]
-    flush = flush if stray else [n for n in flush if n != INPUT]
+    if not stray:
+      flush = [n for n in flush if n != INPUT]
     kind = draw(st.sampled_from(_KINDS + _STRAY * stray))
+    if kind == "concat" and not flush:
+      kind = "conv"
     if kind == "add":
       add(
         ops.Add(),
         *draw(st.lists(st.sampled_from(alike), min_size=2, max_size=3)),
       )
-    elif kind == "concat" and flush:
+    elif kind == "concat":
       add(
         ops.Concat(),
         *draw(st.lists(st.sampled_from(flush), min_size=2, max_size=3)),
@@ -42,7 +45,7 @@ def specs(draw, stray: bool = False) -> NetSpec:
       conv = add(op, source)
       add(draw(_OPS["bn"]), conv)
       del shapes[conv]  # read by nothing else
-    elif kind in _OPS:
+    else:
       add(draw(_OPS[kind]), source)
   pooled = add(ops.GlobalPool(), draw(st.sampled_from([*shapes][1:])))
   add(ops.Dense(4), pooled)
