@@ -57,14 +57,9 @@ def init_study(study: Study) -> list[Block]:
       distributions={} if i else study.distributions,
     )
     prefix = f"init_study_{config}" if i else "init_study"
-    blocks += _part(part, own, prefix)
-    blocks.append(Bullets((*departures(own), *_choices(i))))
+    choices = ("For the rest, as above.",) if i else CHOICES
+    blocks += _part(part, own, prefix, choices)
   return blocks
-
-
-def _choices(i):
-  """Those of all parts stand under the first."""
-  return ("For the rest, as above.",) if i else CHOICES
 
 
 # Other kinds add their rows here: the kind, and what makes blocks of it.
@@ -100,7 +95,7 @@ def _beside(records, first, config):
   )
 
 
-def _part(study, settings, prefix):
+def _part(study, settings, prefix, choices):
   yield from _accuracy(study, prefix)
   if study.layers:
     yield Heading("Layer by layer", 3)
@@ -109,6 +104,7 @@ def _part(study, settings, prefix):
   yield Heading("How it was run", 3)
   yield _facts(study, settings)
   yield Heading("Departures from the paper, and choices where it is silent", 3)
+  yield Bullets((*departures(settings), *choices))
 
 
 def _accuracy(study, prefix):

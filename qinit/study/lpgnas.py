@@ -221,18 +221,21 @@ def _network(study, cell, graph, watch):
   if how in SEARCHED:
     return _searched(study, cell, graph, watch)
   arch = ARCHITECTURES[name]
-  place = str(study.folder(cell) / "search")
   if how == "mixq":
     watch.say("searching widths")
     config = dataclasses.replace(
       study.train_config(cell), epochs=study.search_epochs
     )
-    widths = MixedBits(graph, arch, config).run(place, watch)
-    return arch, widths, {}
+    folder = _search_folder(study, cell)
+    return arch, MixedBits(graph, arch, config).run(folder, watch), {}
   if how.startswith("degree_quant"):
     return arch, _degree_quant_widths(arch, int(how[-1])), {}
   precision = None if how == "float" else uniform_precision(how, arch)
   return arch, precision, {}
+
+
+def _search_folder(study, cell):
+  return str(study.folder(cell) / "search")
 
 
 def _degree_quant_widths(arch, bits):
@@ -242,17 +245,15 @@ def _degree_quant_widths(arch, bits):
 
 
 def _searched(study, cell, graph, watch):
-  config = study.search_config(cell)
+  config, folder = study.search_config(cell), _search_folder(study, cell)
   if cell.method == "random_search":
     watch.say("training random networks")
-    train, place = study.train_config(cell), study.folder(cell) / "search"
-    return *random_search(
-      graph, config, train, folder=str(place), report=watch
-    ), {}
+    train = study.train_config(cell)
+    return *random_search(graph, config, train, folder=folder, report=watch), {}
   if cell.method == "w4a8_search":
     config = dataclasses.replace(config, space=w4a8_space(config.space))
-  begin, folder = time.monotonic(), study.folder(cell) / "search"
-  derived = Search(graph, config).run(str(folder), watch)
+  begin = time.monotonic()
+  derived = Search(graph, config).run(folder, watch)
   watch.say(f"searched in {time.monotonic() - begin:.0f} s")
   names = ("architecture_entropy", "precision_entropy")
   more = dict(zip(names, derived.entropies, strict=True))

@@ -22,7 +22,7 @@ from qinit.archs import load as archs
 from qinit.archs import zoo
 from qinit.data import catalogue
 from qinit.data.dataset import Dataset, scaled
-from qinit.errors import QinitError, QuantError, one_of
+from qinit.errors import QinitError, QuantError, RefusedError, one_of
 from qinit.export import layer_report
 from qinit.files import locked, write_text
 from qinit.graph.spec import NetSpec
@@ -172,7 +172,10 @@ def run_cell(
   training = _Training(study, cell, data, watch)
   try:
     status, metrics = training.run()
-  except QuantError as error:  # activations that are not finite, say
+  except (
+    QuantError,
+    RefusedError,
+  ) as error:  # activations that are not finite, say
     watch.say(str(error))
     status, metrics = "failed", {}
   return Record(

@@ -72,8 +72,8 @@ def quantise(
 
 
 def status(metrics: dict) -> str:
-  """ "ok", or "failed" for a file that in the runtime gives other codes than
-  the simulation, whose accuracy would not be the device's."""
+  """Either "ok" or, for a file that in the runtime gives other codes than the
+  simulation, whose accuracy would not be the device's, "failed"."""
   equal = metrics.get("litert_equal_codes", 100.0)
   return "ok" if equal >= _LEAST_EQUAL else "failed"
 
