@@ -67,6 +67,13 @@ _SINGLE_LEVEL = flags.DEFINE_bool(
 _SEARCH_EPOCHS = flags.DEFINE_integer(
   "search_epochs", 300, "Epochs of the search.", lower_bound=1
 )
+_FINALISTS = flags.DEFINE_integer(
+  "finalists",
+  6,
+  "Networks of a search that are trained briefly, of which the best on the"
+  " validation nodes is taken; 1 for the likeliest.",
+  lower_bound=1,
+)
 _EPOCHS = flags.DEFINE_integer(
   "epochs", 300, "Epochs of training from scratch.", lower_bound=1
 )
@@ -146,6 +153,7 @@ def settings():
     controller=_CONTROLLER.value,
     single_level=_SINGLE_LEVEL.value,
     search_epochs=_SEARCH_EPOCHS.value,
+    finalists=_FINALISTS.value,
     epochs=_EPOCHS.value,
     output_dir=_OUTPUT_DIR.value or f"runs/lpgnas_{_DATASET.value}",
   )

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from qinit.lpgnas import cost
+from qinit.lpgnas import cost, finals
 from qinit.lpgnas.formats import parse
 from qinit.lpgnas.network import Inputs, forward, plans
 from qinit.lpgnas.quantise import quantise
@@ -24,11 +24,9 @@ from qinit.lpgnas.space import (
   uniform,
 )
 from qinit.lpgnas.supernet import initial_params, l2
-from qinit.lpgnas.taps import Quantise
 from qinit.lpgnas.training import (
   Report,
   TrainConfig,
-  Trainer,
   cross_entropy,
   dropout,
 )
@@ -91,28 +89,17 @@ def random_search(
   graph,
   config: SearchConfig,
   train: TrainConfig,
+  steps: int,
   candidates: int = 10,
   folder: str | None = None,
   report: Report | None = None,
 ) -> tuple[Architecture, Precision]:
-  """The best of some networks drawn uniformly, by the search's own objective
-  CE + beta C on the validation nodes. All of them together are trained for as
-  many steps as a search takes; each goes on where `folder` stands."""
-  ka, _ = config.phases
-  steps = (2 * config.epochs - ka) // candidates
-  short = dataclasses.replace(train, epochs=max(1, steps))
+  """The best of some networks drawn uniformly, by the search's own objective.
+  All of them together are trained for `steps`."""
   rng = np.random.default_rng(config.seed)
-  price = cost.Cost(config.space, cost.GraphSize.of(graph))
-
-  def loss_of(i):
-    arch, precision = drawn[i]
-    place = folder and f"{folder}/candidate{i}"
-    trainer = Trainer(graph, arch, short, Quantise(precision))
-    loss = trainer.run(place, report).val_loss
-    return loss + config.beta * price.of(arch, precision)
-
   drawn = [draw(config.space, rng) for _ in range(candidates)]
-  return drawn[min(range(candidates), key=loss_of)]
+  epochs = steps // candidates
+  return finals.best(graph, drawn, config, train, epochs, folder, report)
 
 
 def draw(space: Space, rng) -> tuple[Architecture, Precision]:

@@ -10,10 +10,13 @@ learnt by back-propagation, after LPGNAS.
 Each epoch samples one network for a step of the weights on the training
 nodes, and from Ka on one for a step of the controllers on the validation
 nodes with the loss CE + beta C. Single-level, one step on the training nodes
-teaches both. The derived network takes the likeliest option everywhere.
+teaches both. Precision learns from <dL/dy, y_k> for every format k, the
+architecture from a linear model of the losses of what was sampled (`critic`).
+The derived network takes the likeliest option everywhere.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 import tensorflow as tf
@@ -27,12 +30,15 @@ from qinit.lpgnas.controllers import (
   probabilities,
   sample,
 )
+from qinit.lpgnas.critic import Critic
 from qinit.lpgnas.network import Inputs
 from qinit.lpgnas.resume import Loop, Progress, finite
 from qinit.lpgnas.space import Architecture, Precision, Space
 from qinit.lpgnas.supernet import Supernet
 from qinit.lpgnas.training import cross_entropy, dropout
 
+# Noise of the networks that are drawn in the end.
+_LOUD = 2.0
 # Training nodes whose mean features the controllers see.
 _SEEN = 512
 
@@ -108,7 +114,11 @@ class Search:
     self.graph, self.config, space = graph, config, config.space
     self.inputs = Inputs.of(graph)
     self.supernet = Supernet(
-      space, graph.num_features, graph.num_classes, config.seed
+      space,
+      graph.num_features,
+      graph.num_classes,
+      config.seed,
+      float(graph.degree.mean()),
     )
     self.seen = self._features_seen()
     sizes = {name: len(o) for name, o in space.decisions().items()}
@@ -120,6 +130,7 @@ class Search:
     self.precision = Controller(
       "precision", widths, n + sum(sizes.values()), network, config.seed + 1
     )
+    self.critic = Critic(sizes, math.log(graph.num_classes))
     self.cost = cost.Cost(space, cost.GraphSize.of(graph))
     self.parts: dict[str, tf.Module] = {
       "weights": self.supernet,
@@ -140,9 +151,8 @@ class Search:
       CheckpointError: if the checkpoint in `folder` is damaged.
     """
     epochs = self.config.epochs
-    loop = Loop(
-      folder, epochs, 25, parts=self.parts, optimizers=self.optimizers
-    )
+    state = dict(parts=self.parts, optimizers=self.optimizers)
+    loop = Loop(folder, epochs, 25, critic=self.critic, **state)
     for epoch in loop:
       loss, accuracy = self.step(epoch)
       if (epoch + 1) % 10 == 0 or epoch + 1 == epochs:
@@ -193,7 +203,11 @@ class Search:
       if which != "controllers":
         total += self.config.weight_decay * norm
       if taught:
-        total += self.config.beta * self.cost(*map(probabilities, logits))
+        self.critic.learn(decisions, loss)
+        p, formats = map(probabilities, logits)
+        total += self.critic.expected(p) + self.config.beta * self.cost(
+          p, formats
+        )
     variables = [list(self.parts[p].trainable_variables) for p in parts]
     gradients = tape.gradient(total, variables, unconnected_gradients="zero")
     for part, gradient in zip(parts, gradients, strict=True):
@@ -230,13 +244,26 @@ class Search:
 
   def derive(self) -> Derived:
     """The likeliest architecture, and the likeliest precision for it."""
-    space = self.config.space
     logits, formats = self.likeliest()
-    decisions = _likeliest(space.decisions(), logits)
-    return Derived(
-      space.architecture(decisions),
-      _likeliest(space.precisions(), formats),
-      (float(entropy(logits)), float(entropy(formats))),
+    network = self._network(logits, formats)
+    return Derived(*network, (float(entropy(logits)), float(entropy(formats))))
+
+  def drawn(self, count: int) -> list[tuple[Architecture, Precision]]:
+    """Networks sampled from what the controllers say, with twice the noise: in
+    the end they are so sure that most draws would be alike."""
+    learns, found = tf.constant([True, True]), []
+    for i in range(count):
+      seed = tf.constant([2 * self.config.seed, self.config.epochs + i])
+      _, marks = self.sampled(1.0, _LOUD, learns, seed)
+      found.append(self._network(*marks))
+    return found
+
+  def _network(self, decisions, precisions):
+    """Of the largest entries, of logits or of one-hots."""
+    space = self.config.space
+    chosen = _likeliest(space.decisions(), decisions)
+    return space.architecture(chosen), _likeliest(
+      space.precisions(), precisions
     )
 
   def _apply(self, part, gradients, learns):

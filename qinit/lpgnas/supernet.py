@@ -3,6 +3,11 @@
 Matrices are as wide as the widest network; a narrower one uses their first
 rows and columns, so that a step costs what the sampled network costs. Each
 attention has vectors of its own.
+
+Matrices are shared up to a factor of each attention and aggregation, and of
+each activation that is read. Sums over neighbours are several times as large as
+means: without a factor those options of which the matrices were just trained
+look best, whatever they are worth. A network trained alone needs none.
 """
 
 import math
@@ -29,14 +34,6 @@ _TABLES = {
   "aggregation": AGGREGATIONS,
   "activation": ACTIVATIONS,
 }
-# Which tensor of a block carries the gradient of the choice to its decision.
-_GATED = {
-  "attention": "aggregate",
-  "aggregation": "aggregate",
-  "activation": "activation",
-  "heads": "linear",
-  "hidden": "linear",
-}
 
 
 def initial_params(shapes: dict, seed: int) -> dict[str, np.ndarray]:
@@ -60,9 +57,21 @@ class Supernet(tf.Module):
 
   Attributes:
     variables_by_name: as `space.param_shapes`, vectors [attentions, hidden].
+    gains: logarithms of the factors by block [attentions, aggregations].
+    read_gains: the same by block that is read [activations].
+
+  Args:
+    mean_degree: of the graph, for the factors' first values.
   """
 
-  def __init__(self, space: Space, num_features: int, num_classes: int, seed):
+  def __init__(
+    self,
+    space: Space,
+    num_features: int,
+    num_classes: int,
+    seed: int,
+    mean_degree: float,
+  ):
     super().__init__(name="supernet")
     self.space = space
     shapes = _shapes(space, num_features, num_classes)
@@ -70,6 +79,9 @@ class Supernet(tf.Module):
       name: tf.Variable(value, name=name)
       for name, value in initial_params(shapes, seed).items()
     }
+    blocks, level = range(space.blocks), _level_gains(mean_degree)
+    self.gains = [tf.Variable(level) for _ in blocks]
+    self.read_gains = [tf.Variable(tf.zeros(len(ACTIVATIONS))) for _ in blocks]
 
   def __call__(
     self,
@@ -84,15 +96,14 @@ class Supernet(tf.Module):
     Args:
       decisions: a one-hot for each decision.
       precisions: a one-hot for each tensor; empty for a float pass.
-      taught: whether the one-hots need gradients.
+      taught: whether the one-hots of the precisions need gradients.
     """
     n = self.space.blocks
     plans = [self._plan(decisions, k) for k in range(1, n + 1)]
     skips = self._skips(decisions, n + 1)
     params = self._view(plans)
     formats = self.space.precisions() if precisions else {}
-    gates = self._gates(decisions) if taught else {}
-    tap = Sampled(gates, formats, precisions, taught)
+    tap = Sampled(formats, precisions, taught)
     logits = forward(params, inputs, plans, skips, tap, dropout)
     return logits, l2(params.values())
 
@@ -115,20 +126,6 @@ class Supernet(tf.Module):
       if r == reader
     }
 
-  def _gates(self, decisions):
-    gates = {}
-    for name, one_hot in decisions.items():
-      if one_hot.shape[0] == 1:
-        continue
-      block, part = name.split("/")
-      if block == "router":
-        tensor = _skip_weight(part, self.space.blocks)
-      else:
-        tensor = f"{block}/{_GATED[part]}"
-      marked = tf.reduce_sum(one_hot * tf.stop_gradient(one_hot))
-      gates.setdefault(tensor, []).append(marked)
-    return gates
-
   def _view(self, plans):
     """The part of each variable that the sampled network uses."""
     widths = [None, *(plan.hidden for plan in plans)]
@@ -139,12 +136,34 @@ class Supernet(tf.Module):
       out = widths[k] if k else None
       if kind.startswith("weight"):
         source = int(kind.removeprefix("weight"))
-        params[name] = variable[: widths[source], :out]
+        factor = tf.exp(self._gain(plans, source, k))
+        params[name] = factor * variable[: widths[source], :out]
       elif kind == "bias":
         params[name] = variable[:out]
       else:
         params[name] = tf.gather(variable, plans[k - 1].attention)[:out]
     return params
+
+  def _gain(self, plans, source, k):
+    """The logarithm of a matrix' own factor: of what block k does with its
+    outputs, and of the activation that made its inputs."""
+    gain = tf.constant(0.0)
+    if k:
+      own = tf.gather(self.gains[k - 1], plans[k - 1].attention)
+      gain += tf.gather(own, plans[k - 1].aggregation)
+    if source:
+      activation = plans[source - 1].activation
+      gain += tf.gather(self.read_gains[source - 1], activation)
+    return gain
+
+
+def _level_gains(mean_degree: float) -> np.ndarray:
+  """log of what brings every attention [A] and aggregation [B] to the size of
+  its input: const's coefficients add up to the degree, all others' to about 1;
+  of the sum the mean, and about the maximum, are one part in the degree."""
+  total = np.array([mean_degree if a == "const" else 1.0 for a in ATTENTIONS])
+  share = np.array([1.0 if a == "sum" else mean_degree for a in AGGREGATIONS])
+  return np.log(share / total[:, None]).astype(np.float32)
 
 
 def _value(values, one_hot):
@@ -152,12 +171,6 @@ def _value(values, one_hot):
   if len(values) == 1:
     return values[0]
   return tf.gather(tf.constant(values), tf.argmax(one_hot))
-
-
-def _skip_weight(part, blocks):
-  source, reader = part.split("-")
-  owner = "output" if int(reader) == blocks + 1 else f"block{reader}"
-  return f"{owner}/weight{source}"
 
 
 def _shapes(space, num_features, num_classes):

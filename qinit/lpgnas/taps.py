@@ -35,26 +35,18 @@ class Record:
 
 
 class Sampled:
-  """The supernet's: each tensor in the one format that its one-hot marks, and
-  times the gates, which are 1 and carry the gradient to the choice of the
-  operation that made the tensor.
+  """The supernet's: each tensor in the one format that its one-hot marks.
 
   Args:
-    gates: scalars by the name of the tensor.
     formats: options by the name of the tensor, empty for a float pass.
     one_hots: [K] for each of `formats`.
     taught: whether a gradient to the one-hots is wanted.
   """
 
-  def __init__(
-    self, gates: dict, formats: dict, one_hots: dict, taught: bool = True
-  ):
-    self.gates, self.formats = gates, formats
-    self.one_hots, self.taught = one_hots, taught
+  def __init__(self, formats: dict, one_hots: dict, taught: bool = True):
+    self.formats, self.one_hots, self.taught = formats, one_hots, taught
 
   def __call__(self, name, x):
-    for gate in self.gates.get(name, ()):
-      x = x * gate
     if not self.formats:
       return x
     tensor = name if name in self.formats else tensor_of(name)

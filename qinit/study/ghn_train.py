@@ -49,9 +49,9 @@ def run(
 ) -> Record:
   """Trains, or goes on where the run folder stands, and returns the row.
 
-  The hypernetwork lies in `output_dir`/ghn then. The row is in
-  `records.jsonl` before this returns; a training that is complete is not
-  repeated.
+  The hypernetwork lies in `output_dir`/ghn, before the end as of the last
+  checkpoint. The row is in `records.jsonl` before this returns; a training
+  that is complete is not repeated.
 
   Raises:
     RunError: if the folder belongs to other settings, or the training
@@ -69,7 +69,6 @@ def run(
   trainer.run(report)
   row = trainer.row()
   if workers.chief:
-    hypernetworks.save(folder / "ghn", trainer.ghn)
     record.append(folder / "records.jsonl", row)
   return row
 
@@ -344,4 +343,5 @@ class Trainer:
 
   def _save(self, manager):
     if self.workers.chief:
+      hypernetworks.save(self.folder / "ghn", self.ghn)
       manager.save(checkpoint_number=int(self.step))

@@ -17,7 +17,7 @@ import numpy as np
 from qinit import record
 from qinit.errors import QinitError, one_of
 from qinit.grid.task import Watcher
-from qinit.lpgnas import cost, graph_files, integer_file
+from qinit.lpgnas import cost, finals, graph_files, integer_file
 from qinit.lpgnas.baselines import (
   ARCHITECTURES,
   UNIFORM,
@@ -70,7 +70,13 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class LpgnasStudy:
-  """The grid and the settings that its cells share."""
+  """The grid and the settings that its cells share.
+
+  Attributes:
+    finalists: networks of a search that are trained for `final_epochs` each:
+      the likeliest, and draws from the controllers. The best on the validation
+      nodes is taken; 1 for the likeliest without more ado.
+  """
 
   dataset: str = "karate"
   split: str = "random602020"
@@ -83,6 +89,7 @@ class LpgnasStudy:
   controller: str = "network"
   single_level: bool = False
   search_epochs: int = 300
+  finalists: int = 6
   epochs: int = 300
   dropout: float = 0.7
   search_dropout: float = 0.5
@@ -94,9 +101,14 @@ class LpgnasStudy:
   def __post_init__(self):
     for method in self.methods:
       one_of("method", method, METHODS)
-    if min(self.search_epochs, self.epochs) < 1:
-      raise QinitError("epochs must be at least 1")
+    if min(self.search_epochs, self.epochs, self.finalists) < 1:
+      raise QinitError("epochs and finalists must be at least 1")
     self.search_config(Cell("lpgnas", min(self.betas), 0))
+
+  @property
+  def final_epochs(self) -> int:
+    """A third of those of a whole training."""
+    return max(1, self.epochs // 3)
 
   def identity(self) -> dict:
     """The settings that make two runs the same, the cells' axes apart."""
@@ -204,6 +216,7 @@ def _measured(study, cell, graph, watch):
   metrics = {
     "val_accuracy": trained.val_accuracy,
     "test_accuracy": trained.test_accuracy,
+    "test_nodes": len(graph.test),
     **sizes,
     **more,
     "network": {"arch": arch.to_dict(), "precision": precision},
@@ -245,19 +258,34 @@ def _degree_quant_widths(arch, bits):
 
 
 def _searched(study, cell, graph, watch):
+  """As `_network`, of what is searched. Random search trains its candidates
+  for as many steps as the others' searches and finals take together."""
   config, folder = study.search_config(cell), _search_folder(study, cell)
+  train = study.train_config(cell)
   if cell.method == "random_search":
     watch.say("training random networks")
-    train = study.train_config(cell)
-    return *random_search(graph, config, train, folder=folder, report=watch), {}
+    steps = 2 * config.epochs - config.phases[0]
+    steps += study.finalists * study.final_epochs
+    found = random_search(
+      graph, config, train, steps, folder=folder, report=watch
+    )
+    return *found, {}
   if cell.method == "w4a8_search":
     config = dataclasses.replace(config, space=w4a8_space(config.space))
-  begin = time.monotonic()
-  derived = Search(graph, config).run(folder, watch)
-  watch.say(f"searched in {time.monotonic() - begin:.0f} s")
+  begin, search = time.monotonic(), Search(graph, config)
+  derived = search.run(folder, watch)
   names = ("architecture_entropy", "precision_entropy")
   more = dict(zip(names, derived.entropies, strict=True))
-  return derived.arch, derived.precision, more
+  networks = [(derived.arch, derived.precision)]
+  if study.finalists > 1:
+    networks += search.drawn(study.finalists - 1)
+    found = finals.best(
+      graph, networks, config, train, study.final_epochs, folder, watch
+    )
+    more["likeliest"] = found == networks[0]
+    networks = [found]
+  watch.say(f"searched in {time.monotonic() - begin:.0f} s")
+  return *networks[0], more
 
 
 def _trainer(study, cell, graph, arch, precision):

@@ -88,6 +88,19 @@ def test_the_derived_network_is_the_likeliest(finished):
   assert all(0 <= e <= 1 for e in derived.entropies)
 
 
+def test_networks_are_drawn_from_the_controllers(finished):
+  """Alike for every call; a head that is sure beats even doubled noise."""
+  search = finished[0]
+  drawn = search.drawn(8)
+  assert drawn == search.drawn(8) and len({str(n) for n in drawn}) > 4
+  kept, heads = search.architecture.heads.numpy(), search.architecture.heads
+  start = list(SPACE.decisions()).index("block1/attention")
+  assert start == 0
+  heads[:, 0].assign(kept[:, 0] + 50.0)
+  assert {n[0].blocks[0].attention for n in search.drawn(8)} == {"gcn"}
+  heads.assign(kept)
+
+
 def test_reports_say_entropy_and_bits(finished):
   (report,) = finished[3]
   assert (report.epoch, report.epochs) == (7, 8)

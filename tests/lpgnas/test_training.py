@@ -114,7 +114,7 @@ def test_interrupted_searches_of_the_baselines_end_alike(tmp_path):
   first, again = [], []
   for seen in (first, again):
     random_search(
-      karate(), search, config, 2, str(tmp_path / "random"), seen.append
+      karate(), search, config, 12, 2, str(tmp_path / "random"), seen.append
     )
   assert first and not again  # both candidates were trained already
 
@@ -196,7 +196,7 @@ def test_searches_that_the_search_is_compared_with():
   first, again = (draw(Space(), np.random.default_rng(1)) for _ in range(2))
   assert first == again
   config = SearchConfig(space=small, epochs=6)
-  arch, precision = random_search(karate(), config, TrainConfig(), 2)
+  arch, precision = random_search(karate(), config, TrainConfig(), 12, 2)
   assert arch.blocks[0].attention == "gcn"
   assert set(precision) == set(small.precisions())
 

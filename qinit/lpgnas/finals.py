@@ -1,0 +1,41 @@
+"""Deciding among networks by training each of them briefly."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from qinit.lpgnas import cost
+from qinit.lpgnas.search import SearchConfig
+from qinit.lpgnas.space import Architecture, Precision
+from qinit.lpgnas.taps import Quantise
+from qinit.lpgnas.training import Report, TrainConfig, Trainer
+
+Network = tuple[Architecture, Precision]
+
+
+def best(
+  graph,
+  networks: Sequence[Network],
+  config: SearchConfig,
+  train: TrainConfig,
+  epochs: int,
+  folder: str | None = None,
+  report: Report | None = None,
+) -> Network:
+  """The network with the least CE + beta C on the validation nodes, each
+  trained from scratch for `epochs`; each goes on where `folder` stands.
+
+  Raises:
+    FloatingPointError: if a loss is not finite.
+    CheckpointError: if a checkpoint in `folder` is damaged.
+  """
+  short = dataclasses.replace(train, epochs=max(1, epochs))
+  price = cost.Cost(config.space, cost.GraphSize.of(graph))
+
+  def loss_of(i):
+    arch, precision = networks[i]
+    place = folder and f"{folder}/candidate{i}"
+    trainer = Trainer(graph, arch, short, Quantise(precision))
+    loss = trainer.run(place, report).val_loss
+    return loss + config.beta * price.of(arch, precision)
+
+  return networks[min(range(len(networks)), key=loss_of)]
