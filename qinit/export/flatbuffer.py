@@ -1,4 +1,4 @@
-"""Assembles a TensorFlow Lite flatbuffer of quantised tensors."""
+"""Assembles a TensorFlow Lite flatbuffer."""
 
 import flatbuffers
 import numpy as np
@@ -8,12 +8,13 @@ from qinit.errors import ExportError
 
 _IDENTIFIER = b"TFL3"
 _VERSION = 3
-_TYPES = {
+_INTEGERS = {
   np.dtype(np.uint8): schema.TensorType.UINT8,
   np.dtype(np.int8): schema.TensorType.INT8,
   np.dtype(np.int32): schema.TensorType.INT32,
 }
-_INTEGERS = {*_TYPES.values(), schema.TensorType.INT4}
+_INTEGER_TYPES = {*_INTEGERS.values(), schema.TensorType.INT4}
+_TYPES = _INTEGERS | {np.dtype(np.float32): schema.TensorType.FLOAT32}
 _OPERATORS = {
   code: name
   for name, code in vars(schema.BuiltinOperator).items()
@@ -25,7 +26,7 @@ class ModelBuilder:
   """One subgraph; tensors and operators in the order they are added.
 
   Args:
-    dtype: of the activations, uint8 or int8.
+    dtype: of the activations, uint8, int8 or float32.
   """
 
   def __init__(self, dtype=np.uint8):
@@ -37,7 +38,7 @@ class ModelBuilder:
     self.codes = {}
     self.index = {}
 
-  def tensor(self, name: str, shape, scale, zero_point: int) -> int:
+  def tensor(self, name: str, shape, scale=None, zero_point: int = 0) -> int:
     """An activation [B, ...], known by its name from then on."""
     self.index[name] = self._tensor(
       name, shape, _TYPES[self.dtype], 0, scale, zero_point
@@ -128,7 +129,7 @@ def require_integers(data: bytes) -> None:
   naming it."""
   for graph in read(data).subgraphs:
     for tensor in graph.tensors:
-      if tensor.type not in _INTEGERS:
+      if tensor.type not in _INTEGER_TYPES:
         raise ExportError(f"tensor {_text(tensor.name)!r} is not of integers")
 
 

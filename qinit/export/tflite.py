@@ -1,4 +1,5 @@
-"""Writes quantised networks as TensorFlow Lite files of UINT8 and INT32."""
+"""Writes networks as TensorFlow Lite files: quantised ones of UINT8 and INT32,
+and in float32 what they are compared with."""
 
 import io
 from collections.abc import Mapping
@@ -7,9 +8,10 @@ import numpy as np
 
 from qinit.errors import ExportError
 from qinit.export import flatbuffer
-from qinit.export.operators import Lowering
+from qinit.export.floats import FloatLowering
+from qinit.export.integers import IntegerLowering
 from qinit.files import write_bytes
-from qinit.graph.spec import INPUT, NetSpec
+from qinit.graph.spec import NetSpec
 from qinit.quant.integer import IntegerNetwork
 from qinit.quant.quantized import QuantizedNetwork, quantize
 from qinit.quant.scheme import Ranges, Scheme
@@ -41,14 +43,21 @@ def export(
   return lower(quantize(spec, params, ranges, scheme), batch_size, packed)
 
 
+def export_float(spec: NetSpec, params: Mapping, batch_size: int = 1) -> bytes:
+  """A BN-folded network in float32, operator by operator as its quantised
+  file.
+
+  Raises:
+    QuantError: if a BatchNorm or a ReLU6 on its own is left.
+  """
+  return FloatLowering(spec, params, batch_size).lower()
+
+
 def lower(
   network: QuantizedNetwork, batch_size: int = 1, packed: bool = False
 ) -> bytes:
   """The file of a quantised network; raises ExportError."""
-  lowering = Lowering(network, batch_size, packed)
-  for group in network.placement.groups:
-    lowering.add(group)
-  data = lowering.model.pack([INPUT], [network.placement.output])
+  data = IntegerLowering(network, batch_size, packed).lower()
   flatbuffer.require_integers(data)
   return data
 

@@ -26,6 +26,8 @@ from qinit.study.sensitivity import with_sensitivity
 
 # Images are scaled to [0, 1]: the input's range is fixed and exact.
 INPUT_RANGE = (0.0, 1.0)
+# The folded network in float, for `tflite_bench` to compare with.
+FLOAT_FILE = "float.tflite"
 _BATCH = 128
 # Tensors are quantised one at a time on so many test images.
 _SENSITIVITY_IMAGES = 1000
@@ -104,6 +106,7 @@ def measure(
   suffix = "" if scheme.name == "w8a8" else f"_{scheme.name}"
   write_text(folder / f"layerwise{suffix}.csv", to_csv(rows))
   write_distributions(folder / f"distributions{suffix}.npz", distributions)
+  tflite.write(folder / FLOAT_FILE, tflite.export_float(job.spec, params))
   file = folder / f"model_{_file_name(scheme)}"
   codes = network.output_codes(test)
   quantised = network.affines[network.placement.output].dequantize(codes)

@@ -27,14 +27,18 @@ def test_files_are_timed(tmp_path):
   for bits in (8, 4):
     job = quant_nets.job(quant_nets.cell(), scheme=Scheme(bits, bits))
     tflite.write(tmp_path / f"w{bits}.tflite", tflite.export(*job.args))
+  model = tflite.export_float(job.spec, job.params)
+  tflite.write(tmp_path / "float.tflite", model)
   done = run("tflite_bench", f"--models={tmp_path}/*.tflite", "--runs=5")
   assert done.returncode == 0, done.stderr
   header, *lines = done.stdout.splitlines()
   assert header.split()[:5] == ["model", "types", "KiB", "threads", "median_ms"]
-  assert [line.split()[0][-9:] for line in lines] == ["w4.tflite", "w8.tflite"]
-  for line in lines:
-    _, types, size, threads, median, p90, peak, *_ = line.split()
-    assert (types, threads) == ("uint8", "1")
+  rows = [line.split() for line in lines]
+  names = [row[0].rsplit("/")[-1] for row in rows]
+  assert names == ["float.tflite", "w4.tflite", "w8.tflite"]
+  assert [row[1] for row in rows] == ["float32", "uint8", "uint8"]
+  for _, _, size, threads, median, p90, peak, *_ in rows:
+    assert threads == "1"
     assert 0 < float(median) <= float(p90)
     assert float(size) > 1 and float(peak) > 0
 

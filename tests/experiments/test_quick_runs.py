@@ -33,6 +33,7 @@ def test_quick_study_and_its_report(tmp_path):
   cell = out / "cells" / "dws_conv_bn__he_uniform__s0"
   model, check = cell / "model_quint8.tflite", cell / "model_quint8.check.npz"
   run("qinit.export.device_check", str(model), str(check))
+  assert (cell / "float.tflite").stat().st_size > model.stat().st_size
   (out / "report.html").unlink()
   run("experiments.report", f"--run={out}")
   assert (out / "report.html").exists()
