@@ -101,20 +101,19 @@ def _biased(y, own):
 
 
 def _run(chain, own, inputs, training, seed):
+  seeds = [  # of what needs one: each costs an operation
+    node_seed(seed, n.name)
+    for n in chain.nodes
+    if training and isinstance(n.op, ops.Dropout)
+  ]
   first = chain.nodes[0]
   faster = isinstance(first.op, (ops.Pool, ops.Slice))
   plain = first.name not in own and not faster
   if len(chain.nodes) == 1 and plain:
     return first.op.apply(
-      {}, *inputs, training=training, seed=node_seed(seed, first.name)
+      {}, *inputs, training=training, seed=next(iter(seeds), None)
     )
   weights = [own.get(n.name, {}) for n in chain.nodes]
-  drops = training and any(isinstance(n.op, ops.Dropout) for n in chain.nodes)
-  seeds = [
-    node_seed(seed, n.name)
-    for n in chain.nodes
-    if isinstance(n.op, ops.Dropout)
-  ]
   run = _traced(
     tuple(relaxed(n.op) for n in chain.nodes),
     tuple(
@@ -126,7 +125,7 @@ def _run(chain, own, inputs, training, seed):
     training,
     chain.inputs[0] == INPUT,
   )
-  return run(inputs[0], weights, seeds if drops else [])
+  return run(inputs[0], weights, seeds)
 
 
 @functools.cache

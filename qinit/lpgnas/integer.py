@@ -13,20 +13,29 @@ from qinit.lpgnas.space import SCORE
 _SCORE = parse(SCORE)
 # Fraction bits of exponentials, reciprocal roots and reciprocals.
 _ONE = 30
+# Bits of an int64 without its sign.
+_WIDTH = 63
 
 
 def divide(a: np.ndarray, b) -> np.ndarray:
   """a / b for b > 0, rounded to the nearest whole number, ties to even."""
-  quotient, rest = np.divmod(a, b)
+  quotient = a // b
+  rest = a - quotient * b
   up = (2 * rest > b) | ((2 * rest == b) & (quotient % 2 == 1))
   return quotient + up
 
 
 def rescale(a: np.ndarray, f: int, to: int, divisor=1) -> np.ndarray:
-  """Codes with `to` fraction bits of a / divisor, a with `f`."""
-  if f >= to:
-    return divide(a, np.int64(divisor) << (f - to))
-  return divide(a << (to - f), np.int64(divisor))
+  """Codes with `to` fraction bits of a / divisor, a with `f`; the ends of
+  int64 where they have no room in it."""
+  divisor = np.asarray(divisor, np.int64)
+  widest = max(_bits(a) + to - f, _bits(divisor) + f - to + 1)
+  if widest > _WIDTH:  # unlike what networks hold: Python's integers
+    a, divisor = a.astype(object), divisor.astype(object)
+  found = divide(a << max(to - f, 0), divisor << max(f - to, 0))
+  if widest > _WIDTH:
+    found = np.clip(found, -(2**_WIDTH), 2**_WIDTH - 1).astype(np.int64)
+  return found
 
 
 def clip(codes: np.ndarray, fmt: Format) -> np.ndarray:
@@ -35,10 +44,17 @@ def clip(codes: np.ndarray, fmt: Format) -> np.ndarray:
 
 
 def add(terms: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
-  """The sum of (codes, fraction bits), with the most fraction bits of all."""
-  most = max(f for _, f in terms)
-  aligned = (codes << (most - f) for codes, f in terms)
+  """The sum of (codes, fraction bits), with the most fraction bits of all, or
+  with as many as leave the largest term room in an int64."""
+  rooms = (_WIDTH - 1 - _bits(c) + f for c, f in terms if c.any())
+  most = min([max(f for _, f in terms), *rooms])
+  aligned = (rescale(codes, f, most) for codes, f in terms)
   return functools.reduce(np.add, aligned), most
+
+
+def _bits(codes):
+  """Of the largest absolute value."""
+  return int(np.abs(codes).max(initial=0)).bit_length()
 
 
 def score(a: np.ndarray, f: int) -> np.ndarray:

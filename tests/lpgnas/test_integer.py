@@ -43,6 +43,37 @@ def test_rescale_by_hand():
   assert integer.rescale(np.array([7]), 0, 1, divisor=4).tolist() == [4]
 
 
+CODES = st.lists(st.integers(-(2**53), 2**53), min_size=1, max_size=4)
+FRACTIONS = st.integers(-20, 130)
+
+
+@given(CODES, FRACTIONS, FRACTIONS, st.integers(1, 5000))
+def test_rescaling_is_exact_or_ends_at_the_ends(codes, f, to, divisor):
+  from fractions import Fraction
+
+  found = integer.rescale(np.array(codes), f, to, divisor)
+  factor = Fraction(2) ** (to - f) / divisor
+  for code, value in zip(codes, found.tolist(), strict=True):
+    exact = round(code * factor)
+    assert value == min(max(exact, -(2**63)), 2**63 - 1)
+
+
+@given(st.lists(st.tuples(CODES, FRACTIONS), min_size=1, max_size=3))
+def test_sums_keep_all_bits_that_there_is_room_for(terms):
+  from fractions import Fraction
+
+  terms = [(np.array([codes[0]]), f) for codes, f in terms]
+  total, most = integer.add(terms)
+  exact = sum(Fraction(int(c[0])) / Fraction(2) ** f for c, f in terms)
+  error = abs(Fraction(int(total[0])) / Fraction(2) ** most - exact)
+  lost = [f for _, f in terms if f > most]
+  assert error <= len(lost) * Fraction(2) ** (-most - 1)
+  largest = max(
+    abs(exact), *(abs(int(c[0]) / Fraction(2) ** f) for c, f in terms)
+  )
+  assert error <= largest / 2**50  # below what a float64 resolves
+
+
 def test_softmax_is_that_of_floats(rng):
   scores = rng.integers(-1000, 1000, [50, 2])
   offsets = np.array([0, 1, 10, 30])
