@@ -23,7 +23,8 @@ def quantise(x: tf.Tensor, fmt: Format) -> tf.Tensor:
   """The nearest values that `fmt` holds, gradients straight through."""
   kind = KINDS.index(fmt.kind)
   codes, f, bounds = _split(tf.stop_gradient(x), kind, fmt.bits, fmt.frac)
-  return straight_through(tf.clip_by_value(x, *bounds), codes * exp2(-f))
+  inside = tf.clip_by_value(x, *bounds) if _bounded(kind) else x
+  return straight_through(inside, codes * exp2(-f))
 
 
 def quantise_one_of(
@@ -52,8 +53,10 @@ def quantise_one_of(
     codes, f, bounds = _split(x, kind, bits, frac)
 
     def gradient(dy):
-      inside = (x >= bounds[0]) & (x <= bounds[1])
       to_options = _to_options(x, dy, formats) if taught else None
+      if not _bounded(kind):
+        return dy, to_options
+      inside = (x >= bounds[0]) & (x <= bounds[1])
       return tf.where(inside, dy, 0.0), to_options
 
     return codes * exp2(-f), gradient
@@ -86,6 +89,12 @@ def _split(x, kind, bits, frac):
 
   branches = [fix, scaled, lambda: _ternary(x), lambda: _binary(x)]
   return pick(kind, branches)
+
+
+def _bounded(kind):
+  """Whether the gradient may end somewhere: not of what has its scale from
+  the tensor. True where the kind is known only when the graph runs."""
+  return tf.is_tensor(kind) or KINDS[kind] in ("fix", "binary")
 
 
 def _everywhere():
