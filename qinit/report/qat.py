@@ -56,10 +56,19 @@ _HEADERS = (
 )
 
 
+_PLAN = (
+  "The plan: He uniform, Glorot uniform, RandUni_Med, GHN-2 and GHN-QAT, each"
+  " trained in float and quantised, in float and then for quantisation, and for"
+  " quantisation from the start, at W8A8 and W4A4, on dws_conv_bn, mbnetv2_bn"
+  " and a sampled ConvNet, three seeds. What has no row below was not run."
+)
+
+
 def section(study: Study) -> list[Block]:
   """Rows of kind "qat". Different settings are never averaged."""
   blocks: list[Block] = [
-    Heading("Quantisation-aware training from different starts")
+    Heading("Quantisation-aware training from different starts"),
+    Paragraph(_PLAN),
   ]
   for config, records in by_config(study.records).items():
     blocks += _part(records, study.settings.get(config, {}), config)
@@ -76,6 +85,8 @@ def _part(records, settings, config) -> Iterator[Block]:
     " out and counted in brackets."
   )
   yield table(records)
+  for verdict in verdicts(records):
+    yield Paragraph(verdict)
   if beside := beside_tfmot(records, epochs):
     yield Paragraph(
       "Beside TFMOT's default scheme: the same network, start, data and steps"
@@ -109,6 +120,31 @@ def table(records: list[Record]) -> Table:
   return Table(
     (*_HEADERS, *steps), tuple(rows), frozenset(flagged), text_columns=5
   )
+
+
+def verdicts(records: list[Record]) -> Iterator[str]:
+  """Whether predicted starts save training, where they and random ones ran."""
+  lines: dict[tuple, dict[str, tuple]] = {}
+  for (arch, bits, start, *how), members in _groups(records).items():
+    trained = [r for r in members if r.status == "ok"]
+    curves = [r for r in trained if any(_points(r, k) for k in _CURVES)]
+    if curves:
+      found = statistics.fmean(r.metrics["quint8_accuracy"] for r in trained)
+      steps = _arrivals(curves, TARGETS[0])
+      lines.setdefault((arch, bits, *how), {})[start] = (found, steps)
+  for (arch, bits, method, quantizer), starts in lines.items():
+    predicted = [start for start in starts if start.startswith("ghn")]
+    if not predicted or len(predicted) == len(starts):
+      continue
+    parts = [
+      f"{start}: {steps} steps, {found:.2f} % in the end"
+      for start, (found, steps) in starts.items()
+    ]
+    yield (
+      f"Does a predicted start save training? {_name(arch)}, {bits}, {method},"
+      f" {quantizer}, to be right on {TARGETS[0]:.0f} % of the images:"
+      f" {'; '.join(parts)}."
+    )
 
 
 def beside_tfmot(records: list[Record], epochs: int) -> Table | None:

@@ -210,6 +210,22 @@ def test_steps_count_those_of_the_quantised_network():
   assert steps("ptq", float_curve=curves["float_curve"]) == "80 (float)"
 
 
+def test_predicted_starts_are_held_against_random_ones():
+  def row(start, step, accuracy):
+    axes = {"arch": "dws_conv_bn", "bits": "w4a4", "start": start}
+    cell = axes | {"method": "qat", "quantizer": "simquant"}
+    curve = [[0, 10.0], [step, 50.0]]
+    metrics = {"curve": curve, "quint8_accuracy": accuracy}
+    return record.Record("qat", cell, "c0ffee", metrics)
+
+  ours, theirs = row("ghn_ours", 100, 51.0), row("he_uniform", 400, 55.0)
+  assert list(report.verdicts([theirs])) == []
+  assert list(report.verdicts([ours])) == []
+  (text,) = report.verdicts([ours, theirs])
+  assert "ghn_ours: 50 steps, 51.00 % in the end" in text  # 30 % half way
+  assert "he_uniform: 200 steps, 55.00 % in the end" in text
+
+
 def test_steps_to_an_accuracy():
   curve = [[0, 10.0], [100, 20.0], [200, 60.0]]
   assert report.steps_to(curve, 10.0) == 0
