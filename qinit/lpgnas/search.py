@@ -245,8 +245,9 @@ class Search:
   def derive(self) -> Derived:
     """The likeliest architecture, and the likeliest precision for it."""
     logits, formats = self.likeliest()
-    network = self._network(logits, formats)
-    return Derived(*network, (float(entropy(logits)), float(entropy(formats))))
+    arch, precision = self._network(logits, formats)
+    entropies = float(entropy(logits)), float(entropy(formats))
+    return Derived(arch, precision, entropies)
 
   def drawn(self, count: int) -> list[tuple[Architecture, Precision]]:
     """Networks sampled from what the controllers say, with twice the noise: in

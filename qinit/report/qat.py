@@ -36,6 +36,8 @@ _BESIDE = (
   "Graph's codes (%)",
   "Milliseconds a step",
 )
+# Of several quantizers in one panel; dots are for float.
+_DASHES = ("-", "--", "-.")
 # The float stage of a training, and the stage for quantisation.
 _CURVES = ("float_curve", "curve")
 _HEADERS = (
@@ -175,13 +177,15 @@ def curves(records: list[Record]) -> Picture:
   for ax, (method, lines) in zip(columns, panels.items(), strict=True):
     ax.set_title(method)
     ax.set_xlabel("Training steps")
+    quantizers = list(dict.fromkeys(quantizer for _, quantizer in lines))
     for (start, quantizer), (in_float, quantised) in lines.items():
       look = style.line(start)
+      dashes = _DASHES[quantizers.index(quantizer) % len(_DASHES)]
       label = f"{grid.suffix(start)}, {quantizer}"
       ax.plot(*_columns(in_float), ":", color=look.color, alpha=0.9)
       ax.plot(
         *_columns(quantised),
-        look.linestyle,
+        linestyle=look.linestyle if len(quantizers) == 1 else dashes,
         color=look.color,
         label=label,
         alpha=0.9,
