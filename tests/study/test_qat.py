@@ -1,5 +1,6 @@
 """The study of starts and methods: rows, curves, resuming, bad input."""
 
+import csv
 import dataclasses
 
 import numpy as np
@@ -37,13 +38,19 @@ def finished(tmp_path_factory):
 
 
 def test_a_row_is_verified_in_the_runtime(finished):
-  _, row = finished
+  study, row = finished
   m = row.metrics
   assert row.status == "ok" and row.kind == "qat"
   assert row.cell["start"] == "glorot_uniform"
   assert row.cell["method"] == "float_qat"
   assert m["litert_equal_codes"] >= 99.9
-  assert m["graph_equal_codes"] >= 99.0
+  # Float sums tie where integers do not, and a flipped code moves those behind
+  # it: one layer agrees, the last of a trained network on 95 to 100 %.
+  with (study.folder(study.cells()[0]) / "parity.csv").open() as file:
+    layers = list(csv.DictReader(file))
+  assert float(layers[0]["fake_quant_equal_percent"]) >= 99.99
+  assert max(int(r["fake_quant_max_difference"]) for r in layers) <= 3
+  assert m["graph_equal_codes"] >= 95.0
   assert m["quint8_accuracy"] > 30 and m["output_codes"] > 32
   assert m["steps"] == 6 * (1438 // 16)
   assert 0 <= m["oscillating"] <= 100
