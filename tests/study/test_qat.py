@@ -229,8 +229,10 @@ def test_predicted_starts_are_held_against_random_ones():
   assert list(report.verdicts([theirs])) == []
   assert list(report.verdicts([ours])) == []
   (text,) = report.verdicts([ours, theirs])
-  assert "ghn_ours: 50 steps, 51.00 % in the end" in text  # 30 % half way
-  assert "he_uniform: 200 steps, 55.00 % in the end" in text
+  # 20 % at a quarter of the way, 30 % at half of it.
+  assert "20 and 30 %" in text
+  assert "ghn_ours: 25 and 50 steps, 51.00 % in the end" in text
+  assert "he_uniform: 100 and 200 steps, 55.00 % in the end" in text
 
 
 def test_steps_to_an_accuracy():
