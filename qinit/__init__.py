@@ -30,9 +30,6 @@ _SUBPACKAGES = (
 # TFMOT and the exporters need Keras 2. This makes tf.keras Keras 2 as well,
 # wherever qinit is imported before TensorFlow.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-# TensorFlow leaves oneDNN's kernels off on processors without AVX512 or the
-# like, where they make training twice as fast as well.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 if importlib.util.find_spec("tf_keras") is None:
   raise ImportError(
     "qinit works with Keras 2, not with Keras 3: pip install tf_keras"

@@ -258,34 +258,36 @@ def _degree_quant_widths(arch, bits):
 
 
 def _searched(study, cell, graph, watch):
-  """As `_network`, of what is searched. Random search trains its candidates
-  for as many steps as the others' searches and finals take together."""
-  config, folder = study.search_config(cell), _search_folder(study, cell)
-  train = study.train_config(cell)
+  """As `_network`, of what is searched."""
   if cell.method == "random_search":
-    watch.say("training random networks")
-    steps = 2 * config.epochs - config.phases[0]
-    steps += study.finalists * study.final_epochs
-    found = random_search(
-      graph, config, train, steps, folder=folder, report=watch
-    )
-    return *found, {}
+    return *_random(study, cell, graph, watch), {}
+  config, folder = study.search_config(cell), _search_folder(study, cell)
   if cell.method == "w4a8_search":
     config = dataclasses.replace(config, space=w4a8_space(config.space))
   begin, search = time.monotonic(), Search(graph, config)
   derived = search.run(folder, watch)
   names = ("architecture_entropy", "precision_entropy")
   more = dict(zip(names, derived.entropies, strict=True))
-  networks = [(derived.arch, derived.precision)]
+  found = likeliest = derived.arch, derived.precision
   if study.finalists > 1:
-    networks += search.drawn(study.finalists - 1)
-    found = finals.best(
-      graph, networks, config, train, study.final_epochs, folder, watch
-    )
-    more["likeliest"] = found == networks[0]
-    networks = [found]
+    networks = [likeliest, *search.drawn(study.finalists - 1)]
+    train, epochs = study.train_config(cell), study.final_epochs
+    found = finals.best(graph, networks, config, train, epochs, folder, watch)
+    more["likeliest"] = found == likeliest
   watch.say(f"searched in {time.monotonic() - begin:.0f} s")
-  return *networks[0], more
+  return *found, more
+
+
+def _random(study, cell, graph, watch):
+  """Candidates that are trained for as many steps as the others' searches and
+  finals take together."""
+  config, train = study.search_config(cell), study.train_config(cell)
+  watch.say("training random networks")
+  steps = 2 * config.epochs - config.phases[0]
+  if study.finalists > 1:
+    steps += study.finalists * study.final_epochs
+  folder = _search_folder(study, cell)
+  return random_search(graph, config, train, steps, folder=folder, report=watch)
 
 
 def _trainer(study, cell, graph, arch, precision):
