@@ -27,7 +27,7 @@ def finished(tmp_path_factory):
     methods=("float_qat",),
     bits=("w8a8",),
     dataset="digits",
-    epochs=6,
+    epochs=8,  # after three in float it is at chance on some processors
     batch_size=16,
     width=0.25,
     calibration_images=200,
@@ -52,7 +52,7 @@ def test_a_row_is_verified_in_the_runtime(finished):
   assert max(int(r["fake_quant_max_difference"]) for r in layers) <= 3
   assert m["graph_equal_codes"] >= 95.0
   assert m["quint8_accuracy"] > 30 and m["output_codes"] > 32
-  assert m["steps"] == 6 * (1438 // 16)
+  assert m["steps"] == 8 * (1438 // 16)
   assert 0 <= m["oscillating"] <= 100
 
 
@@ -63,8 +63,8 @@ def test_the_curves_of_both_stages_meet(finished):
   )
   per_epoch = 1438 // 16
   assert in_float == sorted(in_float) and quantised == sorted(quantised)
-  assert in_float[-1] == quantised[0] == 3 * per_epoch
-  assert quantised[-1] == 6 * per_epoch
+  assert in_float[-1] == quantised[0] == 4 * per_epoch
+  assert quantised[-1] == 8 * per_epoch
 
 
 def test_the_log_has_every_layer_and_epoch(finished):
@@ -73,8 +73,8 @@ def test_the_log_has_every_layer_and_epoch(finished):
   lines = (folder / "oscillations.csv").read_text().splitlines()
   assert lines[0] == "epoch,layer,oscillating_percent,frozen_percent"
   cells = [line.split(",")[:2] for line in lines[1:]]
-  assert {epoch for epoch, _ in cells} == {"1", "2", "3"}
-  assert ["1", "stem"] in cells and ["3", "logits"] in cells
+  assert {epoch for epoch, _ in cells} == {"1", "2", "3", "4"}
+  assert ["1", "stem"] in cells and ["4", "logits"] in cells
 
 
 def test_a_second_run_makes_nothing_again_and_ptq_takes_the_weights(finished):
@@ -294,7 +294,7 @@ def test_normalisation_moves_into_the_first_kernel(lively):
     return watch
 
   inner["ours"], inner["theirs"] = [], []
-  unit = images.astype(np.float32) / 255
+  unit = images.astype(np.float42) / 255
   forward(spec, for_unit_images(spec, params), unit, tap(inner["ours"]))
   forward(spec, params, normalise(images), tap(inner["theirs"]))
   np.testing.assert_allclose(
