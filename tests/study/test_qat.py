@@ -88,7 +88,7 @@ def test_a_second_run_makes_nothing_again_and_ptq_takes_the_weights(finished):
 
   counter = Counter()
   assert list(grid.run(study, counter)) == [row] and counter.reports == 0
-  folder = study.float_folder(study.cells()[0], 3)
+  folder = study.float_folder(study.cells()[0], 4)
   cell = dataclasses.replace(study.cells()[0], method="ptq")
   place = f"checkpoint:{folder}"
   data = catalogue.load("digits")
@@ -128,7 +128,7 @@ def test_tfmots_default_is_measured_beside(finished):
   assert [row[3] for row in table.rows] == ["simquant", "tfmot_default"]
   for row, record_ in zip(table.rows, (ours, theirs), strict=True):
     curve = dict(map(tuple, record_.metrics["curve"]))
-    assert row[6] == f"{curve[4 * (1438 // 16)]:.2f}"
+    assert row[6] == f"{curve[5 * (1438 // 16)]:.2f}"
     assert row[7] == f"{record_.metrics['quint8_accuracy']:.2f}"
 
 
