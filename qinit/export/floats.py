@@ -39,7 +39,7 @@ class FloatLowering(Lowering):
     ]
 
   def _add_group(self, group):
-    ceiling = self._ceiling(group)
+    ceiling = self.placement.ceiling(group)
     if ceiling in _RELUS:
       super()._add_group(group)
       return
@@ -50,7 +50,4 @@ class FloatLowering(Lowering):
   def _fused(self, group):
     if not group.relu:
       return _FUNCTIONS.NONE
-    return _RELUS.get(self._ceiling(group), _FUNCTIONS.RELU)
-
-  def _ceiling(self, group):
-    return self.placement.ceiling(group) if group.relu else 0
+    return _RELUS.get(self.placement.ceiling(group), _FUNCTIONS.RELU)
