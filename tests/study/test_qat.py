@@ -294,7 +294,7 @@ def test_normalisation_moves_into_the_first_kernel(lively):
     return watch
 
   inner["ours"], inner["theirs"] = [], []
-  unit = images.astype(np.float42) / 255
+  unit = images.astype(np.float32) / 255
   forward(spec, for_unit_images(spec, params), unit, tap(inner["ours"]))
   forward(spec, params, normalise(images), tap(inner["theirs"]))
   np.testing.assert_allclose(
