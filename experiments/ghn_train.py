@@ -87,7 +87,6 @@ def main(argv):
   del argv
   app.load_tensorflow()
   settings = _settings()
-  _let_memory_grow()
   from qinit.study import ghn_train
 
   row = ghn_train.run(settings, _quiet if app.quiet() else _show)
@@ -125,14 +124,6 @@ def _settings():
     output_dir=_OUTPUT_DIR.value,
     checkpoint_minutes=_EVERY.value,
   )
-
-
-def _let_memory_grow():
-  """TensorFlow would otherwise take all of a GPU's memory at once."""
-  import tensorflow as tf
-
-  for gpu in tf.config.list_physical_devices("GPU"):
-    tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def _show(progress):

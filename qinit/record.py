@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 import typing
 from pathlib import Path
@@ -102,7 +103,7 @@ def digest(settings: dict) -> str:
 def environment(seconds: float) -> dict:
   """Where and with what a result was made."""
   return {
-    "hardware": _processor(),
+    "hardware": ", ".join([_processor(), *_gpus()]),
     "threads": int(os.getenv("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1),
     "versions": _versions(),
     "commit": _commit(),
@@ -182,6 +183,17 @@ def _processor() -> str:
     )
   except (OSError, StopIteration):
     return platform.processor() or platform.machine()
+
+
+def _gpus() -> list[str]:
+  """Names of the GPUs that TensorFlow uses, if it is at work at all."""
+  if "tensorflow" not in sys.modules:
+    return []
+  import tensorflow as tf
+
+  details = tf.config.experimental.get_device_details
+  gpus = tf.config.list_physical_devices("GPU")
+  return [details(gpu).get("device_name", "GPU") for gpu in gpus]
 
 
 def _versions() -> dict:

@@ -209,6 +209,21 @@ def test_a_damaged_identity_is_named(folder, content):
     record.open_run(folder, IDENTITY)
 
 
+def test_the_hardware_names_the_gpus(monkeypatch):
+  import tensorflow as tf
+
+  plain = record.environment(0.0)["hardware"]
+  monkeypatch.setattr(
+    tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"]
+  )
+  monkeypatch.setattr(
+    tf.config.experimental,
+    "get_device_details",
+    lambda gpu: {"device_name": "NVIDIA H100"} if gpu == "GPU:0" else {},
+  )
+  assert record.environment(0.0)["hardware"] == f"{plain}, NVIDIA H100, GPU"
+
+
 def test_the_environment_says_where_a_row_was_made():
   env = record.environment(1.26)
   assert env["seconds"] == 1.3
