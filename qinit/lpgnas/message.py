@@ -13,20 +13,29 @@ import tensorflow as tf
 from qinit.lpgnas.pick import pick
 from qinit.lpgnas.slices import by_channels
 from qinit.lpgnas.space import AGGREGATIONS, ATTENTIONS
+from qinit.lpgnas.sparse import Pattern, at_columns, at_rows, dots, product
 
 
 class Edges(NamedTuple):
-  """source, target: [E] int32; degree: [N] float32."""
+  """The adjacency matrix, targets by sources, and the degrees [N] float32."""
 
-  source: tf.Tensor
-  target: tf.Tensor
+  pattern: Pattern
   degree: tf.Tensor
 
   @classmethod
   def of(cls, graph) -> "Edges":
-    degree = graph.degree.astype(np.float32)
+    nodes = graph.num_nodes
+    pattern = Pattern.of(graph.target, graph.source, (nodes, nodes))
     with tf.device("CPU"):
-      return cls(*map(tf.constant, (graph.source, graph.target, degree)))
+      return cls(pattern, tf.constant(graph.degree.astype(np.float32)))
+
+  @property
+  def source(self):
+    return self.pattern.columns
+
+  @property
+  def target(self):
+    return self.pattern.rows
 
 
 def coefficients(kind, h, vectors: dict, edges: Edges, tap, name: str):
@@ -75,21 +84,25 @@ def aggregate(kind, alpha, h, edges: Edges):
   Args:
     kind: number in `space.AGGREGATIONS`, Python or tensor.
   """
-  table = {"sum": weighted_sum, "mean": _mean, "max": _largest}
+  table = {"sum": _sum, "mean": _mean, "max": _largest}
   branches = [table[kind] for kind in AGGREGATIONS]
   return pick(kind, branches, alpha, h, edges)
 
 
+def _sum(alpha, h, edges):
+  return product(edges.pattern, alpha, h)
+
+
 def _mean(alpha, h, edges):
-  return weighted_sum(alpha, h, edges) / edges.degree[:, None, None]
+  return _sum(alpha, h, edges) / edges.degree[:, None, None]
 
 
 def _largest(alpha, h, edges):
-  def part(source, target, alpha, h):
-    messages = alpha[:, :, None] * tf.gather(h, source)
-    return tf.math.segment_max(messages, target)
+  def part(pattern, alpha, h):
+    messages = alpha[:, :, None] * at_columns(pattern, h)
+    return tf.math.segment_max(messages, pattern.rows)
 
-  return by_channels(part, edges, (alpha,), (h,), summed=False)
+  return by_channels(part, edges.pattern, (alpha,), (h,), summed=False)
 
 
 def _ones(score, h, vectors, edges):
@@ -118,7 +131,7 @@ def _gat_sym(score, h, vectors, edges):
 
 def _cos(score, h, vectors, edges):
   left, right = vectors["left"] * h, vectors["right"] * h
-  return segment_softmax(score(edge_dot(left, right, edges)), edges)
+  return segment_softmax(score(dots(edges.pattern, left, right)), edges)
 
 
 def _linear(score, h, vectors, edges):
@@ -127,12 +140,12 @@ def _linear(score, h, vectors, edges):
 
 
 def _generalized_linear(score, h, vectors, edges):
-  def part(source, target, left, right, mix):
-    sums = score(tf.gather(left, target) + tf.gather(right, source))
-    return tf.reduce_sum(score(tf.tanh(sums)) * mix, -1)
+  def part(pattern, left, right, mix):
+    sums = score(at_rows(pattern, left) + at_columns(pattern, right))
+    return _mixed(score(tf.tanh(sums)), mix)
 
   states = (vectors["left"] * h, vectors["right"] * h, vectors["mix"])
-  scores = by_channels(part, edges, (), states, summed=True)
+  scores = by_channels(part, edges.pattern, (), states, summed=True)
   return segment_softmax(score(scores), edges)
 
 
@@ -154,8 +167,17 @@ def _dots(h, vectors):
 
 def _along(at_target, at_source, edges):
   """[E, H]: the sum of both ends."""
-  ends = tf.gather(at_target, edges.target), tf.gather(at_source, edges.source)
-  return ends[0] + ends[1]
+  pattern = edges.pattern
+  return at_rows(pattern, at_target) + at_columns(pattern, at_source)
+
+
+def _mixed(x, mix):
+  """[E, H]: sum_c x_ehc mix_hc. One product of matrices, all heads against
+  all, is faster than elementwise products, there and most of all back."""
+  heads, width = tf.unstack(tf.shape(mix))
+  blocks = mix[:, :, None] * tf.eye(heads)[:, None, :]
+  x = tf.reshape(x, [-1, heads * width])
+  return x @ tf.reshape(blocks, [heads * width, heads])
 
 
 def segment_softmax(scores, edges: Edges):
@@ -163,64 +185,7 @@ def segment_softmax(scores, edges: Edges):
   largest = tf.math.segment_max(tf.stop_gradient(scores), edges.target)
   powers = tf.exp(scores - tf.gather(largest, edges.target))
   total = tf.math.segment_sum(powers, edges.target)
-  return powers / tf.gather(total, edges.target)
-
-
-@tf.custom_gradient
-def _weighted_sum(alpha, h, source, target):
-  def gradient(dy):
-    edges = Edges(source, target, None)
-    flipped = Edges(target, source, None)
-    return (
-      edge_dot(dy, h, edges),
-      _product(alpha, dy, flipped),
-      None,
-      None,
-    )
-
-  return _product(alpha, h, Edges(source, target, None)), gradient
-
-
-def weighted_sum(alpha, h, edges: Edges):
-  """[N, H, C]: sum of alpha_ij h_j over the edges into i, one product with a
-  sparse matrix; nothing is stored per edge and channel."""
-  return _weighted_sum(alpha, h, edges.source, edges.target)
-
-
-@tf.custom_gradient
-def _edge_dot(x, y, source, target):
-  def gradient(dy):
-    edges = Edges(source, target, None)
-    flipped = Edges(target, source, None)
-    return _product(dy, y, edges), _product(dy, x, flipped), None, None
-
-  def part(source, target, x, y):
-    return tf.reduce_sum(tf.gather(x, target) * tf.gather(y, source), -1)
-
-  edges = Edges(source, target, None)
-  return by_channels(part, edges, (), (x, y), summed=True), gradient
-
-
-def edge_dot(x, y, edges: Edges):
-  """[E, H]: x_i . y_j along the edges, the counterpart of `weighted_sum`:
-  each is in the other's gradient."""
-  return _edge_dot(x, y, edges.source, edges.target)
-
-
-def _product(alpha, h, edges):
-  """sum_j alpha_ij h_j; the heads are nodes of their own."""
-  nodes, heads, width = tf.unstack(tf.shape(h))
-  head = tf.range(heads)[None]
-  rows = edges.target[:, None] * heads + head
-  columns = edges.source[:, None] * heads + head
-  indices = tf.stack([tf.reshape(rows, [-1]), tf.reshape(columns, [-1])], 1)
-  size = tf.cast(nodes * heads, tf.int64)
-  matrix = tf.SparseTensor(
-    tf.cast(indices, tf.int64), tf.reshape(alpha, [-1]), tf.stack([size, size])
-  )
-  states = tf.reshape(h, [nodes * heads, width])
-  y = tf.sparse.sparse_dense_matmul(matrix, states)
-  return tf.reshape(y, [nodes, heads, width])
+  return powers / at_rows(edges.pattern, total)
 
 
 def _leaky(x):

@@ -25,27 +25,35 @@ from qinit.lpgnas.space import (
   Architecture,
   attention_params,
 )
+from qinit.lpgnas.sparse import Pattern, product
 
 # Where more of the features than this are not 0, a dense product is faster.
-_DENSE = 0.02
+_DENSE = 0.1
+
+
+class Sparse(NamedTuple):
+  """A sparse matrix: where it is not 0, and its values [E]."""
+
+  pattern: Pattern
+  values: tf.Tensor
 
 
 class Inputs(NamedTuple):
   """A graph as tensors; `features` is dense or sparse, [N, F]."""
 
-  features: tf.Tensor | tf.SparseTensor
+  features: tf.Tensor | Sparse
   edges: Edges
 
   @classmethod
   def of(cls, graph) -> "Inputs":
     shape = (graph.num_nodes, graph.num_features)
     with tf.device("CPU"):
-      indices = np.stack([graph.rows, graph.columns], 1).astype(np.int64)
-      features = tf.sparse.reorder(
-        tf.SparseTensor(indices, graph.values, shape)
-      )
       if len(graph.values) > _DENSE * shape[0] * shape[1]:
-        features = tf.sparse.to_dense(features)
+        dense = np.zeros(shape, np.float32)
+        dense[graph.rows, graph.columns] = graph.values
+        return cls(tf.constant(dense), Edges.of(graph))
+      pattern = Pattern.of(graph.rows, graph.columns, shape)
+      features = Sparse(pattern, tf.constant(graph.values, tf.float32))
       return cls(features, Edges.of(graph))
 
 
@@ -111,8 +119,8 @@ def forward(
 
 def tap_values(tap, name, x):
   """The tap on a tensor, or on the values of a sparse one."""
-  if isinstance(x, tf.SparseTensor):
-    return x.with_values(tap(name, x.values))
+  if isinstance(x, Sparse):
+    return x._replace(values=tap(name, x.values))
   return tap(name, x)
 
 
@@ -147,13 +155,15 @@ def _linear(params, name, outputs, skips, tap, dropout):
 
 
 def _matmul(x, weight):
-  if isinstance(x, tf.SparseTensor):
-    return tf.sparse.sparse_dense_matmul(x, weight)
+  if isinstance(x, Sparse):
+    one = product(x.pattern, x.values[:, None], weight[:, None])
+    return tf.squeeze(one, 1)
   return x @ weight
 
 
 def _nothing(x, weight):
-  return tf.zeros([tf.shape(x)[0], tf.shape(weight)[1]])
+  rows = x.pattern.shape[0] if isinstance(x, Sparse) else tf.shape(x)[0]
+  return tf.zeros([rows, tf.shape(weight)[1]])
 
 
 def _message(params, name, h, plan, edges, tap):

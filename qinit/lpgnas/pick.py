@@ -29,9 +29,11 @@ def pick(index, branches: Sequence[Callable], *inputs):
     y = tf.switch_case(index, [lambda b=b: call(b, tensors) for b in branches])
 
     def gradient(dy):
-      return tf.switch_case(
+      found = tf.switch_case(
         index, [lambda b=b: _gradients(call, b, tensors, dy) for b in branches]
       )
+      found = iter(tf.nest.flatten(found))
+      return [next(found) if x.dtype.is_floating else None for x in tensors]
 
     return y, gradient
 
@@ -39,14 +41,10 @@ def pick(index, branches: Sequence[Callable], *inputs):
 
 
 def _gradients(call, branch, tensors, dy):
+  """Of the tensors of float."""
   floats = [x for x in tensors if x.dtype.is_floating]
   with tf.GradientTape() as tape:
     tape.watch(floats)
     y = call(branch, tensors)
-  found = iter(tape.gradient(y, floats, dy, unconnected_gradients="zero"))
-  return [
-    tf.convert_to_tensor(next(found))
-    if x.dtype.is_floating
-    else tf.zeros_like(x)
-    for x in tensors
-  ]
+  found = tape.gradient(y, floats, dy, unconnected_gradients="zero")
+  return [tf.convert_to_tensor(g) for g in found]

@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from qinit.lpgnas.formats import KINDS, Format
 from qinit.lpgnas.pick import pick
-from qinit.quant.affine import straight_through
 
 # Elements from which the gradient to the options that were not taken is
 # estimated.
@@ -22,9 +21,13 @@ def split(x: tf.Tensor, fmt: Format) -> tuple[tf.Tensor, tf.Tensor]:
 def quantise(x: tf.Tensor, fmt: Format) -> tf.Tensor:
   """The nearest values that `fmt` holds, gradients straight through."""
   kind = KINDS.index(fmt.kind)
-  codes, f, bounds = _split(tf.stop_gradient(x), kind, fmt.bits, fmt.frac)
-  inside = tf.clip_by_value(x, *bounds) if _bounded(kind) else x
-  return straight_through(inside, codes * exp2(-f))
+
+  @tf.custom_gradient
+  def run(x):
+    codes, f, bounds = _split(x, kind, fmt.bits, fmt.frac)
+    return codes * exp2(-f), lambda dy: _passed(x, dy, kind, bounds)
+
+  return run(x)
 
 
 def quantise_one_of(
@@ -54,10 +57,7 @@ def quantise_one_of(
 
     def gradient(dy):
       to_options = _to_options(x, dy, formats) if taught else None
-      if not _bounded(kind):
-        return dy, to_options
-      inside = (x >= bounds[0]) & (x <= bounds[1])
-      return tf.where(inside, dy, 0.0), to_options
+      return _passed(x, dy, kind, bounds), to_options
 
     return codes * exp2(-f), gradient
 
@@ -91,10 +91,13 @@ def _split(x, kind, bits, frac):
   return pick(kind, branches)
 
 
-def _bounded(kind):
-  """Whether the gradient may end somewhere: not of what has its scale from
-  the tensor. True where the kind is known only when the graph runs."""
-  return tf.is_tensor(kind) or KINDS[kind] in ("fix", "binary")
+def _passed(x, dy, kind, bounds):
+  """dy where x lies between the bounds. What has its scale from the tensor has
+  none; a kind that is known only when the graph runs may have some."""
+  if not tf.is_tensor(kind) and KINDS[kind] not in ("fix", "binary"):
+    return dy
+  inside = (x >= bounds[0]) & (x <= bounds[1])
+  return dy * tf.cast(inside, dy.dtype)  # faster than tf.where
 
 
 def _everywhere():

@@ -9,37 +9,41 @@ BUDGET = 1 << 25
 
 
 def by_channels(
-  part: Callable, edges, whole: tuple, sliced: tuple, summed: bool
+  part: Callable, pattern, whole: tuple, sliced: tuple, summed: bool
 ) -> tf.Tensor:
-  """part(source, target, *whole, *slices) summed or concatenated over slices
-  of the last axis of `sliced`; going back, each slice is computed again, so
-  that never more than about BUDGET elements are held.
+  """part(pattern, *whole, *slices) summed or concatenated over slices of the
+  last axis of `sliced`; going back, each slice is computed again, so that
+  never more than about BUDGET elements are held.
 
   Args:
     part: a function of its arguments alone.
-    edges: `source` and `target` [E], without gradient.
+    pattern: a named tuple without gradient, `rows` [E] in it.
     sliced: the first is [N, H, C].
   """
-  count = len(whole)
+  kind, given, count = type(pattern), len(pattern), len(whole)
 
   @tf.custom_gradient
-  def run(source, target, *tensors):
+  def run(*arguments):
+    pattern, tensors = kind(*arguments[:given]), arguments[given:]
+
     def forward(start, width):
       slices = _cut(tensors[count:], start, width)
-      return [part(source, target, *tensors[:count], *slices)]
+      return [part(pattern, *tensors[:count], *slices)]
 
     def gradient(dy):
       # A loop in the gradient of a switch must not reach into the switch.
-      own = [tf.identity(x) for x in (dy, source, target, *tensors)]
-      return None, None, *_backward(part, count, summed, *own)
+      dy, own, *rest = tf.nest.map_structure(
+        tf.identity, [dy, pattern, *tensors]
+      )
+      return *[None] * given, *_backward(part, count, summed, dy, own, *rest)
 
-    y = _loop(forward, [summed], source, tensors[count])[0]
+    y = _loop(forward, [summed], pattern.rows, tensors[count])[0]
     return y, gradient
 
-  return run(edges.source, edges.target, *whole, *sliced)
+  return run(*pattern, *whole, *sliced)
 
 
-def _backward(part, count, summed, dy, source, target, *tensors):
+def _backward(part, count, summed, dy, pattern, *tensors):
   """Gradients of `tensors`, of which the first `count` are not sliced."""
   whole, sliced = list(tensors[:count]), tensors[count:]
 
@@ -48,23 +52,23 @@ def _backward(part, count, summed, dy, source, target, *tensors):
     piece = dy if summed else _cut([dy], start, width)[0]
     with tf.GradientTape() as tape:
       tape.watch(whole + slices)
-      y = part(source, target, *whole, *slices)
+      y = part(pattern, *whole, *slices)
     found = tape.gradient(y, whole + slices, piece)
     return [tf.convert_to_tensor(x) for x in found]
 
   added = [True] * len(whole) + [False] * len(sliced)
-  return _loop(body, added, source, sliced[0])
+  return _loop(body, added, pattern.rows, sliced[0])
 
 
 def _cut(tensors, start, width):
   return [t[..., start : start + width] for t in tensors]
 
 
-def _loop(body, summed, source, states):
+def _loop(body, summed, rows, states):
   """Each result of body(start, width) summed or concatenated over slices of
   the channels of `states` [N, H, C]."""
   heads, channels = tf.shape(states)[1], tf.shape(states)[2]
-  width = BUDGET // tf.maximum(tf.size(source) * heads, 1)
+  width = BUDGET // tf.maximum(tf.size(rows) * heads, 1)
   width = tf.clip_by_value(width, 1, channels)
 
   def step(start, *sofar):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from qinit.errors import QinitError
 from qinit.lpgnas.baselines import ARCHITECTURES
-from qinit.lpgnas.network import Inputs, activate, forward, plans
+from qinit.lpgnas.network import Inputs, Sparse, activate, forward, plans
 from qinit.lpgnas.pick import pick
 from qinit.lpgnas.space import (
   ACTIVATIONS,
@@ -18,6 +18,7 @@ from qinit.lpgnas.space import (
   attention_params,
   param_shapes,
 )
+from qinit.lpgnas.sparse import Pattern
 from qinit.lpgnas.supernet import Supernet, initial_params
 
 
@@ -93,8 +94,10 @@ def test_sparse_and_dense_features_agree(random_graph):
   arch = Architecture((Block("gat", "max", "elu", 2, 8),))
   params = initial_params(param_shapes(arch, 12, 3), 0)
   inputs = Inputs.of(random_graph)
-  assert not isinstance(inputs.features, tf.SparseTensor)
-  sparse = tf.sparse.from_dense(inputs.features)
+  dense = inputs.features.numpy()
+  rows, columns = np.nonzero(dense)
+  pattern = Pattern.of(rows, columns, dense.shape)
+  sparse = Sparse(pattern, tf.constant(dense[rows, columns]))
   found = forward(params, inputs._replace(features=sparse), *plans(arch))
   expected = forward(params, inputs, *plans(arch))
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
