@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from qinit.lpgnas.pick import pick
 from qinit.lpgnas.slices import by_channels
-from qinit.lpgnas.space import AGGREGATIONS, ATTENTIONS
+from qinit.lpgnas.space import AGGREGATIONS, ATTENTIONS, HEADS
 from qinit.lpgnas.sparse import Pattern, at_columns, at_rows, dots, product
 
 
@@ -25,7 +25,8 @@ class Edges(NamedTuple):
   @classmethod
   def of(cls, graph) -> "Edges":
     nodes = graph.num_nodes
-    pattern = Pattern.of(graph.target, graph.source, (nodes, nodes))
+    shape, most = (nodes, nodes), max(HEADS)
+    pattern = Pattern.of(graph.target, graph.source, shape, most)
     with tf.device("CPU"):
       return cls(pattern, tf.constant(graph.degree.astype(np.float32)))
 
@@ -74,7 +75,9 @@ def coefficients(kind, h, vectors: dict, edges: Edges, tap, name: str):
   if not tf.is_tensor(kind):
     return alpha if kind == const else tap(f"{name}/attention", alpha)
   # Nothing of const is stored, so nothing is quantised.
-  return tf.where(kind == const, alpha, tap(f"{name}/attention", alpha))
+  ways = [lambda alpha, tapped: tapped, lambda alpha, tapped: alpha]
+  tapped = tap(f"{name}/attention", alpha)
+  return pick(tf.cast(kind == const, tf.int32), ways, alpha, tapped)
 
 
 def aggregate(kind, alpha, h, edges: Edges):

@@ -42,6 +42,7 @@ def pick(index, branches: Sequence[Callable], *inputs):
 
 def _gradients(call, branch, tensors, dy):
   """Of the tensors of float."""
+  tensors = [tf.identity(x) for x in tensors]  # one may be there twice
   floats = [x for x in tensors if x.dtype.is_floating]
   with tf.GradientTape() as tape:
     tape.watch(floats)

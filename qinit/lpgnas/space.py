@@ -94,6 +94,8 @@ class Block:
     one_of("attention", self.attention, ATTENTIONS)
     one_of("aggregation", self.aggregation, AGGREGATIONS)
     one_of("activation", self.activation, ACTIVATIONS)
+    if not 1 <= self.heads <= max(HEADS):
+      raise QinitError(f"{self.heads} heads are not 1 to {max(HEADS)}")
     if self.hidden % self.heads:
       raise QinitError(f"{self.hidden} channels have no {self.heads} heads")
 

@@ -19,8 +19,9 @@ class Pattern(NamedTuple):
     rows, columns: [E] int32.
     order: [E] int32, the numbers of the entries column by column.
     sorted: [E] int32, the columns in that order.
-    indices: [E, 2] int64, rows and columns.
-    turned: [E, 2] int64, columns and rows in that order.
+    indices: [H E, 2] int64, rows and columns of the matrix that has H of these
+      along its diagonal.
+    turned: [H E, 2] int64, its columns and rows, column by column.
     shape: [2] int64.
   """
 
@@ -33,12 +34,19 @@ class Pattern(NamedTuple):
   shape: tf.Tensor
 
   @classmethod
-  def of(cls, rows, columns, shape: tuple[int, int]) -> "Pattern":
-    """From NumPy's arrays; `rows` never fall."""
+  def of(
+    cls, rows, columns, shape: tuple[int, int], heads: int = 1
+  ) -> "Pattern":
+    """From NumPy's arrays, for products of up to so many heads; `rows` never
+    fall."""
     order = np.argsort(columns, kind="stable")
-    indices = np.stack([rows, columns], 1)
+    indices = np.stack([rows, columns], 1).astype(np.int64)
     short = (rows, columns, order, columns[order])
-    long = (indices, indices[order][:, ::-1], shape)
+    long = (
+      _blocks(indices, shape, heads),
+      _blocks(indices[order][:, ::-1], shape[::-1], heads),
+      shape,
+    )
     with tf.device("CPU"):
       return cls(
         *(tf.constant(x, tf.int32) for x in short),
@@ -111,12 +119,16 @@ def _dots(x, y, *parts):
   return by_channels(part, pattern, (), (x, y), summed=True), gradient
 
 
+def _blocks(indices, shape, heads):
+  offsets = np.arange(heads)[:, None, None] * np.array(shape)
+  return (indices + offsets).reshape(-1, 2)
+
+
 def _multiply(indices, shape, values, states):
   """The heads are blocks on the diagonal of one matrix."""
   heads, width = tf.unstack(tf.shape(states)[1:])
-  blocks = tf.range(tf.cast(heads, tf.int64))[:, None, None] * shape
   matrix = tf.raw_ops.SparseTensorToCSRSparseMatrix(
-    indices=tf.reshape(indices + blocks, [-1, 2]),
+    indices=tf.slice(indices, [0, 0], [tf.size(values), 2]),
     values=tf.reshape(tf.transpose(values), [-1]),
     dense_shape=shape * tf.cast(heads, tf.int64),
   )

@@ -19,7 +19,7 @@ def setting(rng):
   values = rng.normal(size=[len(rows), HEADS]).astype(np.float32)
   dense = np.zeros([*SHAPE, HEADS], np.float32)
   dense[rows, columns] = values
-  return Pattern.of(rows, columns, SHAPE), values, dense
+  return Pattern.of(rows, columns, SHAPE, HEADS), values, dense
 
 
 def states(rng, count):
