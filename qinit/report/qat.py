@@ -18,7 +18,7 @@ from qinit.report.document import (
   Table,
   number,
 )
-from qinit.report.sources import Study, by_config, told
+from qinit.report.sources import Study, by_config, difference, told
 
 _AXES = ("arch", "bits", "start", "method", "quantizer")
 # A curve counts as having arrived at these percent of test accuracy.
@@ -59,6 +59,13 @@ _HEADERS = (
 )
 
 
+_CHANGED = (*_HEADERS[:6], "Quantised, above", "Quantised, here")
+_MEANING = (
+  "Accuracies in percent of the whole test set, means over the seeds that"
+  " trained; steps are those until the network in training for quantisation is"
+  " right on so many of a thousand test images (after training in float: the"
+  " float network), seeds that never are left out and counted in brackets."
+)
 _PLAN = (
   "The plan: He uniform, Glorot uniform, RandUni_Med, GHN-2 and GHN-QAT, each"
   " trained in float and quantised, in float and then for quantisation, and for"
@@ -73,20 +80,37 @@ def section(study: Study) -> list[Block]:
     Heading("Quantisation-aware training from different starts"),
     Paragraph(_PLAN),
   ]
-  for config, records in by_config(study.records).items():
-    blocks += _part(records, study.settings.get(config, {}), config)
+  parts = by_config(study.records)
+  main, first = next(iter(parts.items()))
+  for config, records in parts.items():
+    own = study.settings.get(config, {})
+    if config == main:
+      blocks.append(Paragraph(f"Settings: {told(own)}. {_MEANING}"))
+    else:
+      changed = difference(study.settings.get(main, {}), own)
+      blocks.append(Heading(f"The study again, {changed}", 3))
+      blocks += _changes(first, records)
+    blocks += _part(records, own.get("epochs", 0), config)
   return blocks
 
 
-def _part(records, settings, config) -> Iterator[Block]:
-  epochs = settings.get("epochs", 0)
-  yield Paragraph(
-    f"Settings: {told(settings)}. Accuracies in percent of the whole test set,"
-    " means over the seeds that trained; steps are those until the network in"
-    " training for quantisation is right on so many of a thousand test images"
-    " (after training in float: the float network), seeds that never are left"
-    " out and counted in brackets."
-  )
+def _changes(first: list[Record], own: list[Record]) -> Iterator[Block]:
+  """What other settings changed, over the cells that both have."""
+  before = {tuple(r.cell.items()): r for r in first if r.status == "ok"}
+  both = [
+    r for r in own if r.status == "ok" and tuple(r.cell.items()) in before
+  ]
+  rows = []
+  for axes, here in _groups(both).items():
+    there = [before[tuple(r.cell.items())] for r in here]
+    found = (_mean(records, "quint8_accuracy") for records in (there, here))
+    rows.append((_name(axes[0]), *axes[1:], str(len(here)), *found))
+  if rows:
+    yield Paragraph("Percent of the test images over the cells that both have.")
+    yield Table(_CHANGED, tuple(rows), text_columns=5)
+
+
+def _part(records, epochs, config) -> Iterator[Block]:
   yield table(records)
   for verdict in verdicts(records):
     yield Paragraph(verdict)
