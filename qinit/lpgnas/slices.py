@@ -1,8 +1,11 @@
 """What is computed per edge and channel, a slice of channels at a time."""
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
+
+from qinit.lpgnas.space import HIDDEN
 
 # Elements of one slice.
 BUDGET = 1 << 25
@@ -13,13 +16,16 @@ def by_channels(
 ) -> tf.Tensor:
   """part(pattern, *whole, *slices) summed or concatenated over slices of the
   last axis of `sliced`; going back, each slice is computed again, so that
-  never more than about BUDGET elements are held.
+  tensors of more than about BUDGET elements are never held. Where there would
+  be one slice only, nothing is cut and nothing computed again.
 
   Args:
     part: a function of its arguments alone.
     pattern: a named tuple without gradient, `rows` [E] in it.
     sliced: the first is [N, H, C].
   """
+  if _most_elements(pattern, sliced[0]) <= BUDGET:
+    return part(pattern, *whole, *sliced)
   kind, given, count = type(pattern), len(pattern), len(whole)
 
   @tf.custom_gradient
@@ -41,6 +47,14 @@ def by_channels(
     return y, gradient
 
   return run(*pattern, *whole, *sliced)
+
+
+def _most_elements(pattern, states):
+  """Of a tensor per edge and channel; a width that is known only when the
+  graph runs counts as the largest."""
+  widths = states.shape[1:]
+  known = widths.is_fully_defined()
+  return pattern.rows.shape[0] * (math.prod(widths) if known else max(HIDDEN))
 
 
 def _backward(part, count, summed, dy, pattern, *tensors):
