@@ -118,7 +118,6 @@ class Search:
       graph.num_features,
       graph.num_classes,
       config.seed,
-      float(graph.degree.mean()),
     )
     self.seen = self._features_seen()
     sizes = {name: len(o) for name, o in space.decisions().items()}

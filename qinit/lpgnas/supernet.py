@@ -4,10 +4,10 @@ Matrices are as wide as the widest network; a narrower one uses their first
 rows and columns, so that a step costs what the sampled network costs. Each
 attention has vectors of its own.
 
-Matrices are shared up to a factor of each attention and aggregation, and of
-each activation that is read. Sums over neighbours are several times as large as
-means: without a factor those options of which the matrices were just trained
-look best, whatever they are worth. A network trained alone needs none.
+What a block aggregates is standardised, each channel over the nodes (Ioffe &
+Szegedy, 2015, without scale and shift). Sums over the neighbours of a hub are
+thousands of times as large as means: no matrix suits both, and the gradient of
+the one drowns that of the other. A network trained alone needs nothing of it.
 """
 
 import math
@@ -29,6 +29,7 @@ from qinit.lpgnas.space import (
 )
 from qinit.lpgnas.taps import Sampled
 
+_EPSILON = 1e-6
 _TABLES = {
   "attention": ATTENTIONS,
   "aggregation": AGGREGATIONS,
@@ -57,20 +58,10 @@ class Supernet(tf.Module):
 
   Attributes:
     variables_by_name: as `space.param_shapes`, vectors [attentions, hidden].
-    gains: logarithms of the factors by block [attentions, aggregations].
-    read_gains: the same by block that is read [activations].
-
-  Args:
-    mean_degree: of the graph, for the factors' first values.
   """
 
   def __init__(
-    self,
-    space: Space,
-    num_features: int,
-    num_classes: int,
-    seed: int,
-    mean_degree: float,
+    self, space: Space, num_features: int, num_classes: int, seed: int
   ):
     super().__init__(name="supernet")
     self.space = space
@@ -79,9 +70,6 @@ class Supernet(tf.Module):
       name: tf.Variable(value, name=name)
       for name, value in initial_params(shapes, seed).items()
     }
-    blocks, level = range(space.blocks), _level_gains(mean_degree)
-    self.gains = [tf.Variable(level) for _ in blocks]
-    self.read_gains = [tf.Variable(tf.zeros(len(ACTIVATIONS))) for _ in blocks]
 
   def __call__(
     self,
@@ -103,7 +91,7 @@ class Supernet(tf.Module):
     skips = self._skips(decisions, n + 1)
     params = self._view(plans)
     formats = self.space.precisions() if precisions else {}
-    tap = Sampled(formats, precisions, taught)
+    tap = _Standardised(Sampled(formats, precisions, taught))
     logits = forward(params, inputs, plans, skips, tap, dropout)
     return logits, l2(params.values())
 
@@ -136,34 +124,25 @@ class Supernet(tf.Module):
       out = widths[k] if k else None
       if kind.startswith("weight"):
         source = int(kind.removeprefix("weight"))
-        factor = tf.exp(self._gain(plans, source, k))
-        params[name] = factor * variable[: widths[source], :out]
+        params[name] = variable[: widths[source], :out]
       elif kind == "bias":
         params[name] = variable[:out]
       else:
         params[name] = tf.gather(variable, plans[k - 1].attention)[:out]
     return params
 
-  def _gain(self, plans, source, k):
-    """The logarithm of a matrix' own factor: of what block k does with its
-    outputs, and of the activation that made its inputs."""
-    gain = tf.constant(0.0)
-    if k:
-      own = tf.gather(self.gains[k - 1], plans[k - 1].attention)
-      gain += tf.gather(own, plans[k - 1].aggregation)
-    if source:
-      activation = plans[source - 1].activation
-      gain += tf.gather(self.read_gains[source - 1], activation)
-    return gain
 
+class _Standardised:
+  """A tap before which what is aggregated gets mean 0 and variance 1."""
 
-def _level_gains(mean_degree: float) -> np.ndarray:
-  """log of what brings every attention [A] and aggregation [B] to the size of
-  its input: const's coefficients add up to the degree, all others' to about 1;
-  of the sum the mean, and about the maximum, are one part in the degree."""
-  total = np.array([mean_degree if a == "const" else 1.0 for a in ATTENTIONS])
-  share = np.array([1.0 if a == "sum" else mean_degree for a in AGGREGATIONS])
-  return np.log(share / total[:, None]).astype(np.float32)
+  def __init__(self, tap):
+    self.tap = tap
+
+  def __call__(self, name, x):
+    if name.endswith("/aggregate"):
+      mean, variance = tf.nn.moments(x, [0])
+      x = (x - mean) * tf.math.rsqrt(variance + _EPSILON)
+    return self.tap(name, x)
 
 
 def _value(values, one_hot):

@@ -40,7 +40,5 @@ def test_other_settings_are_compared_over_the_cells_that_both_have():
   ]
   below = blocks[blocks.index(headings[1]) :]
   changed = next(block for block in below if isinstance(block, Table))
-  assert changed.rows == (
-    ("DWS_Conv_With_BN", "w4a4", "ghn_a", "qat", "simquant", "1")
-    + ("30.00", "34.50"),
-  )
+  cell = "DWS_Conv_With_BN", "w4a4", "ghn_a", "qat", "simquant"
+  assert changed.rows == ((*cell, "1", "30.00", "34.50"),)
