@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from qinit.lpgnas.space import HIDDEN
 
-# Elements of one slice.
-BUDGET = 1 << 25
+# Elements up to which nothing is cut, and of a slice of more.
+BUDGET, SLICE = 1 << 25, 1 << 23
 
 
 def by_channels(
@@ -16,8 +16,8 @@ def by_channels(
 ) -> tf.Tensor:
   """part(pattern, *whole, *slices) summed or concatenated over slices of the
   last axis of `sliced`; going back, each slice is computed again, so that
-  tensors of more than about BUDGET elements are never held. Where there would
-  be one slice only, nothing is cut and nothing computed again.
+  tensors of more than BUDGET elements are never held. Of smaller ones nothing
+  is cut and nothing computed again.
 
   Args:
     part: a function of its arguments alone.
@@ -82,7 +82,7 @@ def _loop(body, summed, rows, states):
   """Each result of body(start, width) summed or concatenated over slices of
   the channels of `states` [N, H, C]."""
   heads, channels = tf.shape(states)[1], tf.shape(states)[2]
-  width = BUDGET // tf.maximum(tf.size(rows) * heads, 1)
+  width = SLICE // tf.maximum(tf.size(rows) * heads, 1)
   width = tf.clip_by_value(width, 1, channels)
 
   def step(start, *sofar):

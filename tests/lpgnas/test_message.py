@@ -138,7 +138,8 @@ def test_slices_change_nothing(setting, attention, aggregation, monkeypatch):
     return y, tape.gradient(y, h)
 
   whole = run()
-  monkeypatch.setattr(slices, "BUDGET", len(graph.source) * HEADS)  # of one
+  for name in ("BUDGET", "SLICE"):
+    monkeypatch.setattr(slices, name, len(graph.source) * HEADS)  # of one
   for a, b in zip(whole, run(), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
