@@ -162,8 +162,7 @@ def _matmul(x, weight):
 
 
 def _nothing(x, weight):
-  rows = x.pattern.shape[0] if isinstance(x, Sparse) else tf.shape(x)[0]
-  return tf.zeros([rows, tf.shape(weight)[1]])
+  return tf.zeros([tf.shape(x)[0], tf.shape(weight)[1]])
 
 
 def _message(params, name, h, plan, edges, tap):

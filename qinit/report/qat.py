@@ -18,7 +18,7 @@ from qinit.report.document import (
   Table,
   number,
 )
-from qinit.report.sources import Study, by_config, difference, told
+from qinit.report.sources import Study, by_config, difference, in_both, told
 
 _AXES = ("arch", "bits", "start", "method", "quantizer")
 # A curve counts as having arrived at these percent of test accuracy.
@@ -96,15 +96,12 @@ def section(study: Study) -> list[Block]:
 
 def _changes(first: list[Record], own: list[Record]) -> Iterator[Block]:
   """What other settings changed, over the cells that both have."""
-  before = {tuple(r.cell.items()): r for r in first if r.status == "ok"}
-  both = [
-    r for r in own if r.status == "ok" and tuple(r.cell.items()) in before
-  ]
+  pairs = in_both(first, own)
+  above, here = (_groups([pair[i] for pair in pairs]) for i in (0, 1))
   rows = []
-  for axes, here in _groups(both).items():
-    there = [before[tuple(r.cell.items())] for r in here]
-    found = (_mean(records, "quint8_accuracy") for records in (there, here))
-    rows.append((_name(axes[0]), *axes[1:], str(len(here)), *found))
+  for axes, records in here.items():
+    found = (_mean(r, "quint8_accuracy") for r in (above[axes], records))
+    rows.append((_name(axes[0]), *axes[1:], str(len(records)), *found))
   if rows:
     yield Paragraph("Percent of the test images over the cells that both have.")
     yield Table(_CHANGED, tuple(rows), text_columns=5)

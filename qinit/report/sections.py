@@ -29,7 +29,7 @@ from qinit.report.document import (
 from qinit.report.evidence import Evidence
 from qinit.report.findings import findings_table
 from qinit.report.grid import Group
-from qinit.report.sources import Study, by_config, difference
+from qinit.report.sources import Study, by_config, difference, in_both
 
 # The paper's Fig. 6.
 _FIGURE_6 = ("mbnetv2_bn", "he_uniform")
@@ -49,7 +49,7 @@ def init_study(study: Study) -> list[Block]:
     own = study.settings.get(config, {})
     if i:
       blocks.append(Heading(f"The study again, {difference(first, own)}", 3))
-      blocks += _beside(study.records, main, config)
+      blocks += _beside(parts[main], records)
     part = Study(
       records=tuple(records),
       settings=study.settings,
@@ -73,25 +73,21 @@ SECTIONS: tuple[tuple[str, Callable[[Study], list[Block]]], ...] = (
 )
 
 
-def _beside(records, first, config):
+def _beside(first, own):
   """What the other settings changed, over the cells that both have."""
-  pairs = {}
-  for r in records:
-    if r.config in (first, config) and r.status == "ok":
-      pairs.setdefault(tuple(r.cell.items()), {})[r.config] = r.metrics
-  both = [pair for pair in pairs.values() if len(pair) == 2]
-  if not both:
+  pairs = in_both(first, own)
+  if not pairs:
     return
 
-  def median(metric, key):
-    return number(_median([abs(pair[key][metric]) for pair in both]), 4)
+  def median(metric, i):
+    return number(_median([abs(pair[i].metrics[metric]) for pair in pairs]), 4)
 
   yield Paragraph(
-    f"Over the {len(both)} cells that both have: the median QMSE is"
-    f" {median('qmse', config)} here and {median('qmse', first)} above, the"
+    f"Over the {len(pairs)} cells that both have: the median QMSE is"
+    f" {median('qmse', 1)} here and {median('qmse', 0)} above, the"
     " median size of the percent accuracy decrease"
-    f" {median('accuracy_decrease', config)} here and"
-    f" {median('accuracy_decrease', first)} above."
+    f" {median('accuracy_decrease', 1)} here and"
+    f" {median('accuracy_decrease', 0)} above."
   )
 
 

@@ -105,6 +105,15 @@ def by_config(records: Iterable[Record]) -> dict[str, list[Record]]:
   return dict(sorted(parts.items(), key=lambda part: (-len(part[1]), part[0])))
 
 
+def in_both(
+  first: Iterable[Record], own: Iterable[Record]
+) -> list[tuple[Record, Record]]:
+  """The good rows of each cell that two sets of settings share."""
+  before = {tuple(r.cell.items()): r for r in first if r.status == "ok"}
+  after = {tuple(r.cell.items()): r for r in own if r.status == "ok"}
+  return [(before[cell], r) for cell, r in after.items() if cell in before]
+
+
 def told(settings: dict) -> str:
   """Settings as words with commas."""
   return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items())
