@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import gc
 import multiprocessing
 import os
 import threading
@@ -144,6 +145,7 @@ def _serve(pipe):
     try:
       rows = list(work(task.cell, task.rows, relay))
       pipe.send(("rows", rows))
+      gc.collect()  # traced functions hold their models in cycles
     except Exception as error:
       error.add_note(traceback.format_exc())
       pipe.send(("error", error))

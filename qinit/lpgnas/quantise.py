@@ -13,7 +13,7 @@ _SAMPLE = 8192
 
 
 def split(x: tf.Tensor, fmt: Format) -> tuple[tf.Tensor, tf.Tensor]:
-  """Codes (float32, whole numbers, the shape of x) and f (int32 scalar)."""
+  """Codes (float32, whole numbers, the shape of x) and f (a whole number)."""
   codes, f, _ = _split(x, KINDS.index(fmt.kind), fmt.bits, fmt.frac)
   return codes, f
 
@@ -70,8 +70,11 @@ def exponent_above(x: tf.Tensor) -> tf.Tensor:
   return tf.maximum(tf.bitwise.right_shift(bits, 23) - 126, -100)
 
 
-def exp2(e) -> tf.Tensor:
-  """2^e as float32, exact, for int32 -126 <= e <= 127."""
+def exp2(e):
+  """2^e as float32, exact, for int32 -126 <= e <= 127; of a Python number as
+  one, which needs no operations."""
+  if isinstance(e, int):
+    return 2.0**e
   return tf.bitcast(tf.bitwise.left_shift(e + 127, 23), tf.float32)
 
 
@@ -79,9 +82,8 @@ def _split(x, kind, bits, frac):
   """Codes, f, and between which bounds the gradient passes."""
 
   def fix():
-    f = tf.convert_to_tensor(frac)
-    codes, lo, hi = _on_grid(x, bits, f)
-    return codes, f, (lo * exp2(-f), hi * exp2(-f))
+    codes, lo, hi = _on_grid(x, bits, frac)
+    return codes, frac, (lo * exp2(-frac), hi * exp2(-frac))
 
   def scaled():
     f = bits - 1 - exponent_above(tf.reduce_max(tf.abs(x)))
@@ -105,7 +107,7 @@ def _everywhere():
 
 
 def _on_grid(x, bits, f):
-  half = exp2(tf.convert_to_tensor(bits) - 1)
+  half = exp2(bits - 1)
   codes = tf.round(x * exp2(f))
   return tf.clip_by_value(codes, -half, half - 1), -half, half - 1
 

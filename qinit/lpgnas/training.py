@@ -102,7 +102,8 @@ class Trainer:
       quantised = epoch >= self.float_epochs
       loss = self.step(tf.constant([self.config.seed, epoch]), quantised)
       if (epoch + 1) % every == 0 or epoch + 1 == self.config.epochs:
-        accuracy = self._look(finite(loss, "the training"), quantised)
+        finite(loss, "the training")
+        accuracy = self._look(quantised)
         if report:
           progress = Progress(epoch, self.config.epochs, float(loss), accuracy)
           report(progress)
@@ -123,24 +124,25 @@ class Trainer:
     return loss
 
   @tf.function(autograph=False)
-  def logits(self, quantised: bool = True):
-    """[N, classes] of the present parameters, without dropout."""
-    return self._logits(self.tap if quantised else no_tap, lambda _, x: x)
+  def logits(self):
+    """[N, classes] of the present parameters in their formats, without
+    dropout."""
+    return self._logits(self.tap, lambda _, x: x)
 
   def _logits(self, tap, drop):
     return forward(self.params, self.inputs, *plans(self.arch), tap, drop)
 
-  def _look(self, loss, quantised):
-    """Validation accuracy; the parameters are kept if it is the best, or as
-    good with no larger loss."""
-    logits = self.logits(quantised)
+  def _look(self, quantised):
+    """Validation accuracy in the formats; once training is `quantised` too,
+    the parameters are kept if it is the best, or as good with no larger
+    loss."""
+    logits = self.logits()
     val_loss, accuracy = cross_entropy(
       logits, self.graph.labels, self.graph.val
     )
     accuracy = 100 * float(accuracy)
     score = [accuracy, -float(val_loss)]
-    acts = quantised or self.tap is no_tap
-    if acts and score >= self.scores.numpy().tolist():
+    if quantised and score >= self.scores.numpy().tolist():
       self.scores.assign(score)
       for name, value in self.params.items():
         self.best[name].assign(value)
