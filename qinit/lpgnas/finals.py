@@ -7,7 +7,12 @@ from qinit.lpgnas import cost
 from qinit.lpgnas.search import SearchConfig
 from qinit.lpgnas.space import Architecture, Precision
 from qinit.lpgnas.taps import Quantise
-from qinit.lpgnas.training import Report, TrainConfig, Trainer
+from qinit.lpgnas.training import (
+  Report,
+  TrainConfig,
+  Trainer,
+  error_loss,
+)
 
 Network = tuple[Architecture, Precision]
 
@@ -21,8 +26,8 @@ def best(
   folder: str | None = None,
   report: Report | None = None,
 ) -> Network:
-  """The network with the least CE + beta C on the validation nodes, each
-  trained from scratch for `epochs`; each goes on where `folder` stands.
+  """The network with the least E + beta C on the validation nodes, with the
+  errors E on the scale of `training.error_loss`, each trained from scratch for `epochs`; each goes on where `folder` stands.
 
   Raises:
     FloatingPointError: if a loss is not finite.
@@ -35,7 +40,8 @@ def best(
     arch, precision = networks[i]
     place = folder and f"{folder}/candidate{i}"
     trainer = Trainer(graph, arch, short, Quantise(precision))
-    loss = trainer.run(place, report).val_loss
+    accuracy = trainer.run(place, report).val_accuracy / 100
+    loss = error_loss(accuracy, graph.num_classes)
     return loss + config.beta * price.of(arch, precision)
 
   return networks[min(range(len(networks)), key=loss_of)]

@@ -35,7 +35,7 @@ from qinit.lpgnas.network import Inputs
 from qinit.lpgnas.resume import Loop, Progress, finite
 from qinit.lpgnas.space import Architecture, Precision, Space
 from qinit.lpgnas.supernet import Supernet
-from qinit.lpgnas.training import cross_entropy, dropout
+from qinit.lpgnas.training import cross_entropy, dropout, error_loss
 
 # Noise of the networks that are drawn in the end.
 _LOUD = 2.0
@@ -202,7 +202,8 @@ class Search:
       if which != "controllers":
         total += self.config.weight_decay * norm
       if taught:
-        self.critic.learn(decisions, loss)
+        error = error_loss(accuracy, self.graph.num_classes)
+        self.critic.learn(decisions, error)
         p, formats = map(probabilities, logits)
         total += self.critic.expected(p) + self.config.beta * self.cost(
           p, formats

@@ -1,6 +1,7 @@
 """Trains a given network, float or in low precision, from scratch."""
 
 import dataclasses
+import math
 import zlib
 from collections.abc import Callable
 
@@ -61,6 +62,15 @@ def cross_entropy(logits, labels, nodes):
   losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
   hits = tf.argmax(logits, -1, labels.dtype) == labels
   return tf.reduce_mean(losses), tf.reduce_mean(tf.cast(hits, tf.float32))
+
+
+def error_loss(accuracy, classes: int):
+  """The share of errors times what makes it ln K at chance among K classes.
+
+  It stands in for the cross-entropy where networks are compared: that says as
+  much of how sure a network is of itself as of how often it is right.
+  """
+  return (1 - accuracy) * math.log(classes) / (1 - 1 / classes)
 
 
 class Trainer:
