@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 # Variances in nats squared: of an option's worth and of the mean loss before
-# anything is known, of a loss around the model, and of what an epoch of
-# training adds to both of the first two.
+# anything is known, of a loss around the model, and of what training adds to
+# both of the first two from one network to the next.
 _WORTH, _MEAN, _NOISE = 0.1, 1.0, 0.1
 _DRIFT = 1e-3
 

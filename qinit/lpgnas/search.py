@@ -11,7 +11,10 @@ Each epoch samples one network for a step of the weights on the training
 nodes, and from Ka on one for a step of the controllers on the validation
 nodes with the loss CE + beta C. Single-level, one step on the training nodes
 teaches both. Precision learns from <dL/dy, y_k> for every format k, the
-architecture from a linear model of the losses of what was sampled (`critic`).
+architecture from a linear model of the errors of what was sampled (`critic`),
+which a few more networks teach on the validation nodes: of networks that share
+their weights the errors rank as those of the same networks trained alone, the
+cross-entropies hardly.
 The derived network takes the likeliest option everywhere.
 """
 
@@ -39,6 +42,9 @@ from qinit.lpgnas.training import cross_entropy, dropout, error_loss
 
 # Noise of the networks that are drawn in the end.
 _LOUD = 2.0
+# Networks beside the one of the controllers' step whose errors the critic hears
+# of in an epoch: a forward pass each.
+_PROBES = 3
 # Training nodes whose mean features the controllers see.
 _SEEN = 512
 
@@ -180,7 +186,20 @@ class Search:
       return found
     nodes = tf.constant(self.graph.val)
     odd = tf.constant([2 * seed + 1, epoch])
+    for i in range(1, _PROBES + 1):
+      self._probe(nodes, *schedule, odd + [0, i * self.config.epochs])
     return self._step(nodes, *schedule, odd, "controllers", True)
+
+  @tf.function(autograph=False)
+  def _probe(self, nodes, tau, noise, learns, seed):
+    """The critic hears of one more sampled network."""
+    _, (decisions, precisions) = self.sampled(tau, noise, learns, seed)
+    found, _ = self.supernet(
+      self.inputs, decisions, precisions, dropout(0.0, seed), False
+    )
+    _, accuracy = cross_entropy(found, self.graph.labels, nodes)
+    error = error_loss(accuracy, self.graph.num_classes)
+    self.critic.learn(decisions, error)
 
   @tf.function(autograph=False, reduce_retracing=True)
   def _step(self, nodes, tau, noise, learns, seed, which: str, quantised: bool):
