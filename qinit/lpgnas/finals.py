@@ -26,8 +26,9 @@ def best(
   folder: str | None = None,
   report: Report | None = None,
 ) -> Network:
-  """The network with the least E + beta C on the validation nodes, with the
-  errors E on the scale of `training.error_loss`, each trained from scratch for `epochs`; each goes on where `folder` stands.
+  """The network with the least E + beta C, E the errors of the validation nodes
+  as `error_loss` counts them; each is trained from scratch for `epochs` and
+  goes on where `folder` stands.
 
   Raises:
     FloatingPointError: if a loss is not finite.

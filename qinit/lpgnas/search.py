@@ -185,9 +185,12 @@ class Search:
     if both or not quantised:
       return found
     nodes = tf.constant(self.graph.val)
-    odd = tf.constant([2 * seed + 1, epoch])
-    for i in range(1, _PROBES + 1):
-      self._probe(nodes, *schedule, odd + [0, i * self.config.epochs])
+    odd, *more = (
+      tf.constant([2 * seed + 1, epoch + i * self.config.epochs])
+      for i in range(1 + _PROBES)
+    )
+    for probe in more:
+      self._probe(nodes, *schedule, probe)
     return self._step(nodes, *schedule, odd, "controllers", True)
 
   @tf.function(autograph=False)

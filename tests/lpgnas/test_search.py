@@ -1,10 +1,14 @@
 """The search: who learns when, what is sampled, and resuming."""
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from qinit.errors import CheckpointError, QinitError
+from qinit.lpgnas.critic import Critic
 from qinit.lpgnas.graphs import karate
 from qinit.lpgnas.search import Search, SearchConfig
 from qinit.lpgnas.space import Space
@@ -99,6 +103,28 @@ def test_networks_are_drawn_from_the_controllers(finished):
   heads[:, 0].assign(kept[:, 0] + 50.0)
   assert {n[0].blocks[0].attention for n in search.drawn(8)} == {"gcn"}
   heads.assign(kept)
+
+
+def test_an_epoch_teaches_the_critic_the_errors_of_four_networks():
+  """Each is drawn, passed through the supernet and counted by hand."""
+  search = Search(karate(), dataclasses.replace(CONFIG, controller_rate=0.0))
+  search.step(2)  # the weights' step comes first; the controllers stay
+  tau, noise = map(tf.constant, CONFIG.schedule(2))
+  learns, graph = tf.constant([True, False]), karate()
+  critic = Critic(search.critic.options, math.log(2))
+  for epoch in (10, 18, 26, 2):
+    seed = tf.constant([1, epoch])
+    _, (decisions, precisions) = search.sampled(tau, noise, learns, seed)
+    logits, _ = search.supernet(
+      search.inputs, decisions, precisions, lambda _, x: x
+    )
+    right = np.argmax(logits, 1)[graph.val] == graph.labels[graph.val]
+    errors = 2 * math.log(2) * (1 - right.mean())
+    critic.learn(decisions, tf.constant(errors, tf.float32))
+  np.testing.assert_allclose(search.critic.state, critic.state, atol=1e-6)
+  np.testing.assert_allclose(
+    search.critic.covariance, critic.covariance, atol=1e-6
+  )
 
 
 def test_reports_say_entropy_and_bits(finished):

@@ -2,6 +2,7 @@
 Degree-Quant and the other baselines."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from qinit.lpgnas.graphs import karate
 from qinit.lpgnas.search import SearchConfig
 from qinit.lpgnas.space import Architecture, Block, Space, uniform
 from qinit.lpgnas.taps import Quantise
-from qinit.lpgnas.training import TrainConfig, Trainer
+from qinit.lpgnas.training import TrainConfig, Trainer, error_loss
 from tests.lpgnas.conftest import make_graph
 
 GCN = Architecture(
@@ -117,6 +118,14 @@ def test_interrupted_searches_of_the_baselines_end_alike(tmp_path):
       karate(), search, config, 12, 2, str(tmp_path / "random"), seen.append
     )
   assert first and not again  # both candidates were trained already
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_errors_are_on_the_scale_of_the_cross_entropy(classes):
+  """0 where all is right, and that of a uniform guess at chance."""
+  assert error_loss(1.0, classes) == 0
+  guess = -math.log(1 / classes)
+  assert error_loss(1 / classes, classes) == pytest.approx(guess)
 
 
 def test_of_equal_accuracies_the_smaller_loss_is_kept():
