@@ -103,6 +103,12 @@ class SearchConfig:
       round(self.warm_precision * self.epochs),
     )
 
+  @property
+  def steps(self) -> int:
+    """What a search costs in steps of training, three forward passes for one."""
+    taught = self.epochs - self.phases[0]
+    return self.epochs + taught * (3 + _PROBES) // 3
+
 
 @dataclasses.dataclass(frozen=True)
 class Derived:

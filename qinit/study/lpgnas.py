@@ -283,7 +283,7 @@ def _random(study, cell, graph, watch):
   finals take together."""
   config, train = study.search_config(cell), study.train_config(cell)
   watch.say("training random networks")
-  steps = 2 * config.epochs - config.phases[0]
+  steps = config.steps
   if study.finalists > 1:
     steps += study.finalists * study.final_epochs
   folder = _search_folder(study, cell)

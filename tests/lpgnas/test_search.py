@@ -153,6 +153,12 @@ def test_a_damaged_checkpoint_is_named(finished, tmp_path):
     Search(karate(), CONFIG).run(str(copy))
 
 
+def test_what_a_search_costs():
+  """8 steps of the weights, from Ka = 2 on 6 of the controllers, and as many
+  times three forward passes, a third of a step each."""
+  assert CONFIG.steps == 8 + 6 + 6
+
+
 def test_impossible_settings_are_refused():
   for settings in (
     dict(beta=-1.0),
