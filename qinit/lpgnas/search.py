@@ -105,7 +105,7 @@ class SearchConfig:
 
   @property
   def steps(self) -> int:
-    """What a search costs in steps of training, three forward passes for one."""
+    """What a search costs, in training steps; three forward passes are one."""
     taught = self.epochs - self.phases[0]
     return self.epochs + taught * (3 + _PROBES) // 3
 
