@@ -147,18 +147,20 @@ def test_the_table_and_its_verdicts():
     row("lpgnas", 0.1, 0, 89.0, 1200),
     row("lpgnas", 0.1, 1, 90.0, 800),
     row("lpgnas", 1.0, 0, 70.0, 100),
+    row("lpgnas", 0.01, 0, 91.0, 2000),  # too large to count
     row("w4a8_fixed_gcn", None, 0, 88.0, 1000),
     row("w4a8_scaled_gcn", None, 0, 91.0, 1000),
   ]
   found = groups(rows)
   assert best_float(found).method == "float_gcn"
-  first = dict(zip(table(found).headers, table(found).rows[0], strict=True))
+  first = dict(zip(table(found).headers, table(found).rows[1], strict=True))
   assert first["Test (%)"] == "89.50" and first["SD"] == "0.71"
   assert first["Share of the float weights"] == "1/8.0"
   text = " ".join(getattr(block, "text", "") for block in section_of(rows))
-  assert "0.50 points below" in text and "1/8.0" in text
+  assert "0.50 at 1/8.0 (beta 0.1), 20.00 at 1/80.0 (beta 1). The" in text
+  assert "met with beta 0.1. The validation nodes would choose beta 0.1" in text
   assert "(w4a8_scaled_gcn) is 1.00 points above it at 1/8.0" in text
-  assert "is met" in text and "falls as beta grows: 0.1, 0.0 kB" in text
+  assert "falls as beta grows: 0.2, 0.1, 0.0 kB" in text
 
 
 def section_of(rows):
