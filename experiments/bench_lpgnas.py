@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from qinit.lpgnas import graph_files
+from qinit.lpgnas import finals, graph_files
 from qinit.lpgnas.search import Search, SearchConfig
 from qinit.lpgnas.taps import Quantise
 from qinit.lpgnas.training import TrainConfig, Trainer
@@ -36,29 +36,38 @@ def _search(name) -> Iterator[Row]:
   search, begin = Search(graph, SearchConfig()), time.monotonic()
   cpu = time.process_time()
   derived = search.run()
+  networks = [(derived.arch, derived.precision), *search.drawn(5)]
+  finals.best(graph, networks, search.config, TrainConfig(), 100)
   seconds, cpu = time.monotonic() - begin, time.process_time() - cpu
   goal = "at most 300 s on two cores"
-  yield f"a search on {name}", f"{seconds:.0f} s ({cpu:.0f} s of CPU)", goal
+  yield (
+    f"a search on {name}, finals included",
+    f"{seconds:.0f} s ({cpu:.0f} s of CPU)",
+    goal,
+  )
   tap = Quantise(derived.precision)
   trainer = Trainer(graph, derived.arch, TrainConfig(), tap)
   last = search.config.epochs - 1
 
   def step(nodes, which):
     ones, quiet = tf.constant([True, True]), tf.constant(0.0)
-    tau, seed = tf.constant(0.5), tf.constant([0, last])
-    search._step(tf.constant(nodes), tau, quiet, ones, seed, which, True)
+    sampling = tf.constant(0.5), quiet, ones, tf.constant([0, last])
+    if which == "probe":
+      search._probe(tf.constant(nodes), *sampling)
+    else:
+      search._step(tf.constant(nodes), *sampling, which, True)
 
   def alone():
     trainer.step(tf.constant([0, last]), True)
 
-  for which, nodes in (("weights", graph.train), ("controllers", graph.val)):
+  for which, nodes, what in (
+    ("weights", graph.train, "a step of the weights"),
+    ("controllers", graph.val, "a step of the controllers"),
+    ("probe", graph.val, "a network that the critic hears of"),
+  ):
     ratio = _ratio(lambda w=which, n=nodes: step(n, w), alone)
-    yield (
-      f"a step of the {which} over one of the derived network alone, {name},"
-      " time",
-      f"{ratio:.2f}",
-      "at most 2",
-    )
+    text = f"{what} over a step of the derived network alone, {name}, time"
+    yield text, f"{ratio:.2f}", "at most 2"
 
 
 def _ratio(ours, theirs) -> float:
