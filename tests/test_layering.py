@@ -30,7 +30,7 @@ LEAVES = {
   "quiet": set(),
   "record": {"errors", "files"},
   "data": {"errors", "files", "record"},
-  "grid": {"errors", "files", "quiet", "record"},
+  "grid": {"errors", "files", "memory", "quiet", "record"},
 }
 LEVEL = {name: i for i, level in enumerate(ORDER) for name in level}
 

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from multiprocessing import connection
 
+from qinit import memory
 from qinit.errors import RunError
 from qinit.grid.task import Relay, Task, Watcher, Work, replay, thread_limits
 from qinit.quiet import silenced
@@ -22,18 +23,21 @@ def processes(
   watch: Watcher,
   jobs: int,
   retries: int = 2,
+  largest: float = 4,
 ) -> Iterator[Record]:
   """Yields each cell's rows when it is done.
 
   Args:
     jobs: processes; they share the machine's threads evenly.
     retries: how often a cell is begun again whose process died.
+    largest: GiB; a process that has taken more ends with its cell, for
+      TensorFlow never forgets a graph that has a custom gradient.
 
   Raises:
     RunError: if a cell's processes died more often.
     Exception: what a cell raises.
   """
-  pool = _Pool(work, watch, jobs, retries)
+  pool = _Pool(work, watch, jobs, retries, largest)
   try:
     yield from pool.run(tasks)
   finally:
@@ -43,9 +47,9 @@ def processes(
 class _Pool:
   """Workers, what they do, and what is left to do."""
 
-  def __init__(self, work, watch, jobs, retries):
+  def __init__(self, work, watch, jobs, retries, largest):
     self.work, self.watch = work, watch
-    self.jobs, self.retries = jobs, retries
+    self.jobs, self.retries, self.largest = jobs, retries, largest
     self.threads = max(1, (os.cpu_count() or 1) // jobs)
     self.waiting = collections.deque()
     self.workers, self.deaths = [], collections.Counter()
@@ -93,18 +97,21 @@ class _Pool:
     self._give(worker)
 
   def _give(self, worker):
-    if self.waiting:
+    if self.waiting and worker.peak <= self.largest * 2**30:
       worker.give(self.waiting.popleft())
-    else:
-      self.workers.remove(worker)
-      worker.process.kill()
+      return
+    self.workers.remove(worker)
+    worker.process.kill()
+    if self.waiting:
+      self._begin()
 
 
 class _Worker:
-  """A process that runs one cell after the other."""
+  """A process that runs one cell after the other; `peak` is what its memory
+  was at most, in bytes."""
 
   def __init__(self, work, watch, threads):
-    self.watch, self.task = watch, None
+    self.watch, self.task, self.peak = watch, None, 0
     context = multiprocessing.get_context("spawn")
     self.pipe, theirs = context.Pipe()
     self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
@@ -129,7 +136,8 @@ class _Worker:
     if kind == "error":
       raise news
     if kind == "rows":
-      return news
+      rows, self.peak = news
+      return rows
     replay(self.watch, *news)
     return None
 
@@ -144,7 +152,7 @@ def _serve(pipe):
     task = pipe.recv()
     try:
       rows = list(work(task.cell, task.rows, relay))
-      pipe.send(("rows", rows))
+      pipe.send(("rows", (rows, memory.peak_bytes())))
       gc.collect()  # traced functions hold their models in cycles
     except Exception as error:
       error.add_note(traceback.format_exc())

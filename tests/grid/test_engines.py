@@ -98,6 +98,17 @@ def test_workers_that_always_die_end_the_run(tmp_path, mortal):
   assert values(grid.run(study, engine=mortal(1))) == ALL[:2]
 
 
+@pytest.mark.parametrize("largest, processes_begun", [(0, 4), (64, 1)])
+def test_a_worker_that_has_grown_ends_with_its_cell(
+  tmp_path, largest, processes_begun
+):
+  engine = functools.partial(processes, jobs=1, largest=largest)
+  study = ToyStudy(str(tmp_path))
+  assert values(grid.run(study, engine=engine)) == ALL == stored(study)
+  pids = {path.name.split("_")[2] for path in tmp_path.glob("begun_*")}
+  assert len(pids) == processes_begun
+
+
 def test_what_a_cell_raises_is_raised(tmp_path, engine):
   with pytest.raises(DataError) as raised:
     list(grid.run(ToyStudy(str(tmp_path), broken=2), engine=engine))
