@@ -117,14 +117,15 @@ def _section(study: Study) -> Iterator[Block]:
     " back-propagation in one round. Of the likeliest network and a few draws"
     " from the controllers (finalists) the best on the validation nodes after a"
     " short training is trained from scratch in its precision, written as"
-    " integers and run by an interpreter that uses integers alone. Every method is trained in the same way."
-    " Accuracies are of the test nodes at the epoch best on the validation"
-    " nodes, means over seeds. Model sizes count weights at their own widths"
-    " and biases at 32 bits; buffers are what a full-batch inference stores"
-    " for a node, summed over the network. Beta weighs the logarithm of the size"
-    " against errors on the validation nodes: at 0.1 half the model bits count as"
-    " much as 0.3 to 0.5 points of accuracy. That is less than a few hundred"
-    " nodes tell apart, so that the sizes of neighbouring betas may overlap."
+    " integers and run by an interpreter that uses integers alone. Every method"
+    " is trained in the same way. Accuracies are of the test nodes at the epoch"
+    " best on the validation nodes, means over seeds. Model sizes count weights"
+    " at their own widths and biases at 32 bits; buffers are what a full-batch"
+    " inference stores for a node, summed over the network. Beta weighs the"
+    " logarithm of the size against errors on the validation nodes: at 0.1 half"
+    " the model bits count as much as 0.3 to 0.5 points of accuracy. That is"
+    " less than a few hundred nodes tell apart, so that the sizes of"
+    " neighbouring betas may overlap."
   )
   searched = []
   for where, records in _by_graph(study.records).items():
