@@ -21,7 +21,7 @@ from qinit.report.document import (
   number,
 )
 from qinit.report.gnn_rows import Group, groups
-from qinit.report.sources import Study, by_config, difference, told
+from qinit.report.sources import Study, by_config, difference, run_on, told
 
 _HEADERS = (
   "Method",
@@ -135,7 +135,7 @@ def _section(study: Study) -> Iterator[Block]:
       own, found = study.settings.get(config, {}), groups(rows)
       again = f", {difference(first, own)}" if i else ""
       yield Heading(f"{where[0]}, split {where[1]}{again}", 3)
-      yield Paragraph(f"Settings: {told(own) or 'unknown'}.")
+      yield Paragraph(f"Settings: {told(own) or 'unknown'}. {run_on(rows)}")
       suffix = f"_{config}" if i else ""
       yield from _part(found, f"lpgnas_{'_'.join(where)}{suffix}")
       if not i:

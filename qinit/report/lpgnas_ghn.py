@@ -19,7 +19,7 @@ from qinit.report.document import (
   number,
 )
 from qinit.report.ghn_tables import standard_error
-from qinit.report.sources import by_config, difference
+from qinit.report.sources import by_config, difference, run_on, told
 
 _HEADERS = (
   "Method",
@@ -66,6 +66,8 @@ def section(study) -> list[Block]:
       blocks.append(
         Heading(f"{ghn}, {difference(first, own)}" if i else ghn, 3)
       )
+      settings = f"Settings: {told(own) or 'unknown'}. {run_on(found)}"
+      blocks.append(Paragraph(settings))
       blocks += _hypernetwork(ghn, found, f"_{config}" if i else "")
   return blocks
 
@@ -125,7 +127,7 @@ def draw(records: Iterable[Record]) -> Drawing:
       new = None if label in labels else label
       _mark(ax, record, color=color, marker=marker, label=new)
       labels.add(label)
-  ax.set_xscale("log")
+  style.logarithmic(ax.xaxis)
   ax.set_xlabel("Hypernetwork (kB)")
   ax.set_ylabel("Accuracy of predicted networks (%)")
   figure.legend(loc="outside lower center", ncols=4)

@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Iterable
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from qinit.report import style
 from qinit.report.gnn_rows import Group
@@ -55,19 +54,11 @@ def draw(found: Iterable[Group], metric: str) -> Figure:
     )
     labels.add(label)
   _join(ax, [g for g in found if g.method == "lpgnas"], metric, by)
-  _name_powers(ax.xaxis)
+  style.logarithmic(ax.xaxis)
   ax.set_xlabel(f"{METRICS[metric].capitalize()} ({unit})")
   ax.set_ylabel("Test accuracy (%)")
   figure.legend(loc="outside right center", title="hollow: bare fixed point")
   return figure
-
-
-def _name_powers(axis):
-  """A logarithmic axis with numbers at 1, 2 and 5 times powers of ten."""
-  axis.axes.set_xscale("log")
-  axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-  axis.set_major_formatter("{x:g}")
-  axis.set_minor_formatter(NullFormatter())
 
 
 def _look(method):

@@ -18,7 +18,14 @@ from qinit.report.document import (
   Table,
   number,
 )
-from qinit.report.sources import Study, by_config, difference, in_both, told
+from qinit.report.sources import (
+  Study,
+  by_config,
+  difference,
+  in_both,
+  run_on,
+  told,
+)
 
 _AXES = ("arch", "bits", "start", "method", "quantizer")
 # A curve counts as having arrived at these percent of test accuracy.
@@ -85,10 +92,12 @@ def section(study: Study) -> list[Block]:
   for config, records in parts.items():
     own = study.settings.get(config, {})
     if config == main:
-      blocks.append(Paragraph(f"Settings: {told(own)}. {_MEANING}"))
+      settings = f"Settings: {told(own)}. {run_on(records)} {_MEANING}"
+      blocks.append(Paragraph(settings))
     else:
       changed = difference(study.settings.get(main, {}), own)
       blocks.append(Heading(f"The study again, {changed}", 3))
+      blocks.append(Paragraph(run_on(records)))
       blocks += _changes(first, records)
     blocks += _part(records, own.get("epochs", 0), config)
   return blocks

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -117,6 +118,19 @@ def in_both(
 def told(settings: dict) -> str:
   """Settings as words with commas."""
   return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items())
+
+
+def run_on(records: Iterable[Record]) -> str:
+  """How many rows there are, how long one took and on what, as a sentence."""
+  known = [r.env for r in records if "seconds" in r.env]
+  if not known:
+    return ""
+  minutes = statistics.median(env["seconds"] for env in known) / 60
+  places = {f"{e['hardware']}, threads {e['threads']}" for e in known}
+  return (
+    f"{len(known)} rows of {minutes:.1f} minutes in the median, on"
+    f" {'; '.join(sorted(places))}."
+  )
 
 
 def difference(first: dict, own: dict) -> str:

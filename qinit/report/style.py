@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.typing import RcKeyType
 from PIL import Image
 
@@ -88,3 +89,11 @@ def drawing(draw: Callable) -> Callable:
       return draw(*args, **kwargs)
 
   return styled
+
+
+def logarithmic(axis) -> None:
+  """A logarithmic axis with numbers at 1, 2 and 5 times powers of ten."""
+  axis.axes.set_xscale("log")
+  axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+  axis.set_major_formatter("{x:g}")
+  axis.set_minor_formatter(NullFormatter())

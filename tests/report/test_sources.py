@@ -1,0 +1,17 @@
+"""What a report says of the rows it is made from."""
+
+from qinit.record import Record
+from qinit.report.sources import run_on
+
+
+def row(seconds, hardware="A", threads=1):
+  env = {"seconds": seconds, "hardware": hardware, "threads": threads}
+  return Record("kind", {}, "c", {}, env=env)
+
+
+def test_minutes_and_machines_of_some_rows():
+  rows = [row(60.0), row(90.0, "B", 2), row(900.0), Record("k", {}, "c", {})]
+  assert run_on(rows) == (
+    "3 rows of 1.5 minutes in the median, on A, threads 1; B, threads 2."
+  )
+  assert run_on(rows[3:]) == ""
