@@ -128,7 +128,7 @@ def run_on(records: Iterable[Record]) -> str:
   minutes = statistics.median(env["seconds"] for env in known) / 60
   places = {f"{e['hardware']}, threads {e['threads']}" for e in known}
   return (
-    f"{len(known)} rows of {minutes:.1f} minutes in the median, on"
+    f"Rows: {len(known)}, {minutes:.1f} minutes in the median, on"
     f" {'; '.join(sorted(places))}."
   )
 
