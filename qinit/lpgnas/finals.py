@@ -7,12 +7,7 @@ from qinit.lpgnas import cost
 from qinit.lpgnas.search import SearchConfig
 from qinit.lpgnas.space import Architecture, Precision
 from qinit.lpgnas.taps import Quantise
-from qinit.lpgnas.training import (
-  Report,
-  TrainConfig,
-  Trainer,
-  error_loss,
-)
+from qinit.lpgnas.training import Report, TrainConfig, Trainer, error_loss
 
 Network = tuple[Architecture, Precision]
 

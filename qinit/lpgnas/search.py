@@ -207,6 +207,9 @@ class Search:
       self.inputs, decisions, precisions, dropout(0.0, seed), False
     )
     _, accuracy = cross_entropy(found, self.graph.labels, nodes)
+    self._teach_critic(decisions, accuracy)
+
+  def _teach_critic(self, decisions, accuracy):
     error = error_loss(accuracy, self.graph.num_classes)
     self.critic.learn(decisions, error)
 
@@ -230,8 +233,7 @@ class Search:
       if which != "controllers":
         total += self.config.weight_decay * norm
       if taught:
-        error = error_loss(accuracy, self.graph.num_classes)
-        self.critic.learn(decisions, error)
+        self._teach_critic(decisions, accuracy)
         p, formats = map(probabilities, logits)
         total += self.critic.expected(p) + self.config.beta * self.cost(
           p, formats

@@ -43,7 +43,6 @@ class Trained:
   params: dict[str, np.ndarray]
   val_accuracy: float
   test_accuracy: float
-  val_loss: float
 
 
 def dropout(rate: float, seed) -> Callable:
@@ -166,13 +165,12 @@ class Trainer:
     for name, value in self.best.items():
       self.params[name].assign(value)
     logits = self.logits()
-    val, test = (
+    (_, val), (_, test) = (
       cross_entropy(logits, self.graph.labels, nodes)
       for nodes in (self.graph.val, self.graph.test)
     )
     return Trained(
       {name: value.numpy() for name, value in self.params.items()},
-      100 * float(val[1]),
-      100 * float(test[1]),
-      float(val[0]),
+      100 * float(val),
+      100 * float(test),
     )
