@@ -198,7 +198,7 @@ def command(*flags):
 @pytest.mark.long
 def test_killed_and_run_again(tmp_path):
   """SIGKILL in the search and in the training; the same row in the end."""
-  settings = ("--search_epochs=60", "--epochs=60")
+  settings = ("--finalists=3",)
   rows = {}
   for name, moments in (
     ("undisturbed", ()),
