@@ -41,6 +41,10 @@ def _features():
   return "Features", [("input", "input")]
 
 
+def _heads(count):
+  return "1 head" if count == 1 else f"{count} heads"
+
+
 def _columns(arch):
   for k, block in enumerate(arch.blocks, 1):
     name = f"block{k}"
@@ -50,7 +54,7 @@ def _columns(arch):
     ]
     if block.attention in LEARNED:
       parts.append(("attention weights", f"{name}/vectors"))
-    heads = f", {block.heads} heads" if block.attention in LEARNED else ""
+    heads = f", {_heads(block.heads)}" if block.attention in LEARNED else ""
     stored = None if block.attention == "const" else f"{name}/attention"
     parts += [
       (f"attention {block.attention}{heads}", stored),

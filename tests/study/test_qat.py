@@ -225,14 +225,23 @@ def test_predicted_starts_are_held_against_random_ones():
     metrics = {"curve": curve, "quint8_accuracy": accuracy}
     return record.Record("qat", cell, "c0ffee", metrics)
 
-  ours, theirs = row("ghn_ours", 100, 51.0), row("he_uniform", 400, 55.0)
-  assert list(report.verdicts([theirs])) == []
-  assert list(report.verdicts([ours])) == []
-  (text,) = report.verdicts([ours, theirs])
+  ours, he = row("ghn_ours", 100, 51.0), row("he_uniform", 400, 55.0)
+  glorot = row("glorot_uniform", 80, 40.0)
+  assert list(report.race([he])) == []
+  assert list(report.race([ours])) == []
   # 20 % at a quarter of the way, 30 % at half of it.
-  assert "20 and 30 %" in text
-  assert "ghn_ours: 25 and 50 steps, 51.00 % in the end" in text
-  assert "he_uniform: 100 and 200 steps, 55.00 % in the end" in text
+  answer, table = report.race([ours, he])
+  assert table.rows[0][5:] == ("25 / 100", "50 / 200", "51.00 / 55.00")
+  assert "20 % of the images sooner in 1 of 1 trainings, on 30 % in 1" in (
+    answer.text
+  )
+  assert "in the end the more accurate one in 0 of 1" in answer.text
+  _, table = report.race([ours, he, glorot])
+  assert table.rows[0][5:] == ("25 / 20", "50 / 40", "51.00 / 55.00")
+  late = dataclasses.replace(ours, metrics=he.metrics | {"curve": [[0, 21.0]]})
+  answer, table = report.race([ours, late, he])
+  assert table.rows[0][5:] == ("12 / 100", "never / 200", "53.00 / 55.00")
+  assert "on 30 % in 0 of 1" in answer.text
 
 
 def test_steps_to_an_accuracy():
