@@ -6,10 +6,14 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from qinit import ghn as hypernetworks
+from qinit.archs.collection import Network
 from qinit.ghn.hypernet import HyperNet
+from qinit.study.ghn_step import Task
+from qinit.study.ghn_workers import seconds, shares
 from tests.study.test_ghn_train import SMALL
 
 _CHILD = """
@@ -41,6 +45,24 @@ def test_losses_equal_those_of_one_process(tmp_path):
   assert first == second
   assert first[1] == pytest.approx(alone[1], rel=1e-5)
   assert first[2] == pytest.approx(alone[2], rel=1e-5)
+
+
+def test_shares_take_about_the_same_time():
+  def task(number, nodes, macs):
+    return Task(Network(number, "", nodes, 0, macs, ""), None, np.zeros(2))
+
+  # 0.2, 1.1, 0.6 and 0.5 seconds.
+  tasks = [
+    task(0, 100, 0),
+    task(1, 100, 3 * 10**8),
+    task(2, 0, 2 * 10**8),
+    task(3, 100, 10**8),
+  ]
+  assert [seconds(t) for t in tasks] == pytest.approx([0.2, 1.1, 0.6, 0.5])
+  numbers = [[t.network.number for t in own] for own in shares(tasks, 2)]
+  assert numbers == [[1, 0], [2, 3]]
+  assert shares(tasks, 1) == [[tasks[i] for i in (1, 2, 3, 0)]]
+  assert all(shares(tasks, 4))
 
 
 def _start(base, folder, config):
