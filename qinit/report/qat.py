@@ -319,7 +319,7 @@ def _scores(members):
 def _score(value):
   if value == -math.inf:
     return "never"
-  return f"{-value:.0f}" if value < 0 else f"{value:.2f}"
+  return f"{-value:.0f}" if value <= 0 else f"{value:.2f}"
 
 
 def _kind(members):

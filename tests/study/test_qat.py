@@ -242,6 +242,10 @@ def test_predicted_starts_are_held_against_random_ones():
   answer, table = report.race([ours, late, he])
   assert table.rows[0][5:] == ("12 / 100", "never / 200", "53.00 / 55.00")
   assert "on 30 % in 0 of 1" in answer.text
+  ready = row("ghn_ready", 100, 51.0)
+  ready.metrics["curve"][0][1] = 25.0
+  _, table = report.race([ready, he])
+  assert table.rows[0][5] == "0 / 100"
 
 
 def test_steps_to_an_accuracy():
