@@ -81,9 +81,10 @@ def apply(op: Op, own: Mapping, x, **kwargs):
   if isinstance(op, ops.Slice):
     return striding.sliced(op, x)
   if isinstance(op, ops.DepthwiseConv):
-    return _biased(depthwise.apply(op, own["depthwise_kernel"], x), own)
+    y = depthwise.apply(op, own["depthwise_kernel"], x)
+    return tf.nn.bias_add(y, own["bias"]) if "bias" in own else y
   if isinstance(op, ops.Conv) and pointwise.applies(op):
-    return _biased(pointwise.apply(op, own["kernel"], x), own)
+    return pointwise.apply(op, own["kernel"], x, own.get("bias"))
   return op.apply(own, x, **kwargs)
 
 
@@ -94,10 +95,6 @@ def signature(role: str, rank: int, op: Op, dtype=tf.float32) -> tf.TensorSpec:
   if isinstance(op, ops.Conv) and role == "kernel":
     return tf.TensorSpec([*op.kernel_size, None, None], dtype)
   return tf.TensorSpec([None] * rank, dtype)
-
-
-def _biased(y, own):
-  return tf.nn.bias_add(y, own["bias"]) if "bias" in own else y
 
 
 def _run(chain, own, inputs, training, seed):
