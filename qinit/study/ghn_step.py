@@ -115,10 +115,12 @@ def step(
     targets = [w for params in predicted for w in params.values()]
   loss, accuracy, upstream = 0.0, 0.0, []
   for spec, params, task in zip(specs, predicted, tasks, strict=True):
-    found = _network(spec, params, task, images, labels, penalties, dtype)
+    found = _network(
+      spec, params, task, images, labels, share, penalties, dtype
+    )
     loss += float(found[0]) / share
     accuracy += 100 * float(found[1]) / share
-    upstream += [g / share for g in found[2]]
+    upstream += found[2]
   gradients = tape.gradient(targets, variables, output_gradients=upstream)
   gradients = [
     tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
@@ -166,8 +168,9 @@ def _cast(key, w, dtype):
   return w if key.endswith(("gamma", "beta")) else tf.cast(w, dtype)
 
 
-def _network(spec, params, task, images, labels, penalties, dtype):
-  """Loss, accuracy and the loss' gradients by parameter of one network."""
+def _network(spec, params, task, images, labels, share, penalties, dtype):
+  """Loss and accuracy of one network, and its share of the gradients by
+  parameter of the mean loss."""
   params = dict(params)
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch(params)
@@ -175,7 +178,10 @@ def _network(spec, params, task, images, labels, penalties, dtype):
     loss, hits = _loss(logits, labels)
     total = loss + penalties.of(params, task.how)
   gradients = tape.gradient(
-    total, params, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    total,
+    params,
+    output_gradients=tf.constant(1 / share),
+    unconnected_gradients=tf.UnconnectedGradients.ZERO,
   )
   return loss, hits, list(gradients.values())
 
