@@ -66,7 +66,7 @@ def evaluation(study: Study) -> list[Block]:
   ]
   for ghn in dict.fromkeys(r.cell["ghn"] for r in records):
     blocks.append(_scatter(records, ghn))
-  blocks += _distributions(records)
+  blocks += [*_distributions(records), *_own_widths(records)]
   blocks += [
     Heading("What quantisation changes, network by network", 3),
     ghn_tables.change_table(records),
@@ -76,6 +76,21 @@ def evaluation(study: Study) -> list[Block]:
     Bullets(_CHOICES),
   ]
   return blocks
+
+
+def _own_widths(records):
+  table = ghn_tables.own_width_table(records)
+  if not table.rows:
+    return []
+  return [
+    Heading("At the width that each was trained for", 3),
+    Paragraph(
+      "Differences in points of accuracy, over networks ± their standard error,"
+      " and in brackets by how many standard errors; a control was trained in"
+      " float for as many steps."
+    ),
+    table,
+  ]
 
 
 def _scatter(records, ghn):
@@ -146,5 +161,14 @@ def _training_row(record):
     number(metrics["accuracy"], 1),
     str(metrics["skipped"]),
     number(env.get("seconds", 0) / 60, 1),
-    f"{env.get('hardware', '')}, {env.get('threads', '')} threads",
+    _place(env, metrics.get("workers", 1)),
   )
+
+
+def _place(env, workers):
+  """ "AMD EPYC, 2 workers, 1 thread each"."""
+  threads = env.get("threads", 1)
+  words = f"{threads} thread{'s' if threads != 1 else ''}"
+  if workers > 1:
+    words = f"{workers} workers, {words} each"
+  return f"{env.get('hardware', '')}, {words}"

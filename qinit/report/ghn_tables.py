@@ -13,6 +13,7 @@ SPLITS = {
   "wide": "Wide",
   "bn_free": "BN-Free",
 }
+_CHANCE = 10.0  # percent
 # Top-1 accuracies of the paper: (Table 3, GHN-Q), (Table 4, GHN-QAT of the
 # row's own width), by split in the order of SPLITS, as mean and maximum.
 PAPER = {
@@ -96,25 +97,77 @@ def change_table(records: Iterable[Record]) -> Table:
   )
 
 
-def paired_table(records: Iterable[Record]) -> Table:
-  """Differences of accuracy between two hypernetworks over the networks that
-  both were evaluated on, largest split by split; the last column is the
-  difference over its standard error."""
-  found, rows = by_cell(records), []
-  names = list(dict.fromkeys(ghn for ghn, *_ in found))
+def own_width_table(records: Iterable[Record]) -> Table:
+  """Hypernetworks whose name ends with a width, at that width: the accuracy,
+  and its differences from chance, from the networks' own float accuracy and
+  from each control, as points ± standard error (their ratio)."""
+  found = by_cell(records)
+  others = [name for name in _names(found) if is_control(name)]
+  rows = []
   for (ghn, bits, clip, split), mine in found.items():
-    for other in names[: names.index(ghn)]:
-      theirs = found.get((other, bits, clip, split), {})
-      pairs = [
-        mine[n]["accuracy"] - theirs[n]["accuracy"] for n in mine if n in theirs
-      ]
-      if len(pairs) > 1:
-        rows.append(_pair(f"{ghn} − {other}", split, bits, pairs))
+    if not ghn.endswith(bits):
+      continue
+    bases = [found.get((ghn, "float", clip, split), {})]
+    bases += [found.get((name, bits, clip, split), {}) for name in others]
+    differences = [[m["accuracy"] - _CHANCE for m in mine.values()]]
+    differences += [_differences(mine, theirs) for theirs in bases]
+    rows.append(
+      (
+        ghn,
+        SPLITS[split],
+        str(len(mine)),
+        _mean_and_error(_values(mine, "accuracy"), 1),
+        *(" ".join(_points_and_ratio(d)).strip() for d in differences),
+      )
+    )
+  return Table(
+    (
+      "Hypernetwork",
+      "Split",
+      "Networks",
+      "Accuracy",
+      "From chance",
+      "From its float",
+      *(f"From {name}" for name in others),
+    ),
+    tuple(rows),
+    text_columns=2,
+  )
+
+
+def paired_table(records: Iterable[Record]) -> Table:
+  """Differences of accuracy from the controls (from all others where there is
+  no control) over the networks that both were evaluated on, and by how many
+  standard errors."""
+  found, rows = by_cell(records), []
+  names = _names(found)
+  controls = [name for name in names if is_control(name)]
+  for (ghn, bits, clip, split), mine in found.items():
+    for other in controls or names[: names.index(ghn)]:
+      pairs = _differences(mine, found.get((other, bits, clip, split), {}))
+      if other != ghn and len(pairs) > 1:
+        points, ratio = _points_and_ratio(pairs)
+        rows.append(
+          (
+            f"{ghn} − {other}",
+            SPLITS[split],
+            width_name(bits),
+            str(len(pairs)),
+            points,
+            ratio.strip("()"),
+          )
+        )
   return Table(
     ("Difference", "Split", "Width", "Networks", "Points", "Standard errors"),
     tuple(rows),
     text_columns=3,
   )
+
+
+def is_control(ghn: str) -> bool:
+  """Whether it was trained in float for as long as others through
+  quantisation."""
+  return ghn.endswith("control")
 
 
 def by_cell(records: Iterable[Record]) -> dict[tuple, dict[int, dict]]:
@@ -156,16 +209,22 @@ def _mean_and_error(values, digits):
   return f"{number(mean, digits)} ± {number(error, digits)}"
 
 
-def _pair(name, split, bits, differences):
+def _names(found):
+  return list(dict.fromkeys(ghn for ghn, *_ in found))
+
+
+def _differences(mine, theirs):
+  """Of accuracies, network by network."""
+  return [
+    mine[n]["accuracy"] - theirs[n]["accuracy"] for n in mine if n in theirs
+  ]
+
+
+def _points_and_ratio(differences):
+  """("+20.50 ± 0.50", "(41.0)"): the standard error is that of a sample."""
+  if len(differences) < 2:
+    return MISSING, ""
   mean = statistics.fmean(differences)
-  # Of a sample, for a test: n - 1.
   error = statistics.stdev(differences) / math.sqrt(len(differences))
   ratio = number(mean / error, 1) if error else MISSING
-  return (
-    name,
-    SPLITS[split],
-    width_name(bits),
-    str(len(differences)),
-    f"{mean:+.2f} ± {error:.2f}",
-    ratio,
-  )
+  return f"{mean:+.2f} ± {error:.2f}", f"({ratio})"

@@ -1,5 +1,6 @@
 """Tables and figures of the hypernetworks, from rows made by hand."""
 
+import dataclasses
 import math
 
 import pytest
@@ -76,6 +77,57 @@ def test_paired_differences_count_networks_that_both_have():
     "+20.50 ± 0.50",
     "41.0",
   )
+
+
+def test_with_a_control_others_are_compared_with_it_alone():
+  rows = [
+    row(name, "test", i, "w4a4", base + i)
+    for name, base in (("a", 20.0), ("control", 30.0), ("b", 40.0))
+    for i in range(2)
+  ]
+  found = [r[0] for r in ghn_tables.paired_table(rows).rows]
+  assert found == ["a − control", "b − control"]
+
+
+def test_own_width_table_sets_a_hypernetwork_beside_chance_float_and_control():
+  rows = [
+    row("control", "test", 0, "w4a4", 30.0),
+    row("control", "test", 1, "w4a4", 36.0),
+    row("qat-w4a4", "test", 0, "float", 60.0),
+    row("qat-w4a4", "test", 1, "float", 64.0),
+    row("qat-w4a4", "test", 0, "w4a4", 50.0),
+    row("qat-w4a4", "test", 1, "w4a4", 57.0),
+    row("qat-w4a4", "test", 0, "w8a8", 59.0),
+    row("qat-w4a4", "deep", 0, "w4a4", 20.0),
+  ]
+  table = ghn_tables.own_width_table(rows)
+  assert table.headers[-1] == "From control"
+  # 40, 47: 43.5, deviation 4.95 over sqrt(2). -10, -7. 20, 21.
+  assert table.rows == (
+    (
+      "qat-w4a4",
+      "Test (ID)",
+      "2",
+      "53.5 ± 2.5",
+      "+43.50 ± 3.50 (12.4)",
+      "-8.50 ± 1.50 (-5.7)",
+      "+20.50 ± 0.50 (41.0)",
+    ),
+    ("qat-w4a4", "Deep", "1", "20.0 ± 0.0", "–", "–", "–"),
+  )
+
+
+@pytest.mark.parametrize(
+  "workers, threads, text",
+  [(1, 2, "X, 2 threads"), (2, 1, "X, 2 workers, 1 thread each")],
+)
+def test_the_training_table_tells_of_workers(workers, threads, text):
+  record = dataclasses.replace(
+    TRAINING,
+    metrics=TRAINING.metrics | {"workers": workers},
+    env={"hardware": "X", "threads": threads},
+  )
+  assert text in to_markdown(ghn.training(_study(record)))
 
 
 def test_standard_error():
