@@ -246,6 +246,20 @@ def test_predicted_starts_are_held_against_random_ones():
   ready.metrics["curve"][0][1] = 25.0
   _, table = report.race([ready, he])
   assert table.rows[0][5] == "0 / 100"
+  # Each predicted start has its own count.
+  answer, table = report.race([ours, ready, he, glorot])
+  assert "ghn_ours was right on 20 % of the images sooner in 0 of 1" in (
+    answer.text
+  )
+  assert "ghn_ready was right on 20 % of the images sooner in 1 of 1" in (
+    answer.text
+  )
+  # Equalisation comes after the training that ptq has counted.
+  again = [
+    dataclasses.replace(r, cell=r.cell | {"method": "ptq_cle"})
+    for r in (ours, he)
+  ]
+  assert len(list(report.race([ours, he, *again]))[1].rows) == 1
 
 
 def test_steps_to_an_accuracy():
