@@ -181,11 +181,12 @@ def race(records: list[Record]) -> Iterator[Block]:
   starts: dict[tuple, dict[str, list[float]]] = {}
   for (arch, bits, start, *how), members in _groups(records).items():
     trained = [r for r in members if r.status == "ok"]
-    curves = (_points(r, kind) for r in trained for kind in _CURVES)
-    if how[0] in _TRAININGS and any(curves):
+    followed = any(_points(r, kind) for r in trained for kind in _CURVES)
+    if how[0] in _TRAININGS and followed:
       way = (_name(arch), bits, *how)
       starts.setdefault(way, {})[start] = _scores(trained)
-  rows, wins = [], {}
+  rows: list[tuple[str, ...]] = []
+  wins: dict[str, list[list[bool]]] = {}
   for way, scores in starts.items():
     predicted = [start for start in scores if start.startswith("ghn")]
     rest = [found for start, found in scores.items() if start not in predicted]
