@@ -53,7 +53,8 @@ _RACE = (
   *(f"Steps to {target:.0f} %" for target in _EARLY),
   "Quantised",
 )
-# Equalising, correcting and learned rounding come after the same training.
+# What differs in training: equalising, correcting and learned rounding come
+# after that of ptq.
 _TRAININGS = ("ptq", "float_qat", "qat")
 _ANSWER = (
   "Does a predicted start save training? Beside the best random start of each"
@@ -150,7 +151,7 @@ def _part(records, epochs, config) -> Iterator[Block]:
     yield beside
   for arch, bits in dict.fromkeys(_axes(r)[:2] for r in records):
     rows = [r for r in records if _axes(r)[:2] == (arch, bits)]
-    if any(_points(r, kind) for r in rows for kind in _CURVES):
+    if any(_is_drawn(r) for r in rows):
       yield Figure(
         f"qat_{config}_{arch}_{bits}",
         f"{_name(arch)}, {bits}: test accuracy against training steps; dotted"
@@ -181,10 +182,9 @@ def race(records: list[Record]) -> Iterator[Block]:
   starts: dict[tuple, dict[str, list[float]]] = {}
   for (arch, bits, start, *how), members in _groups(records).items():
     trained = [r for r in members if r.status == "ok"]
-    followed = any(_points(r, kind) for r in trained for kind in _CURVES)
-    if how[0] in _TRAININGS and followed:
+    if any(_is_drawn(r) for r in trained):
       way = (_name(arch), bits, *how)
-      starts.setdefault(way, {})[start] = _scores(trained)
+      starts.setdefault(way, {})[start] = _scores(members, trained)
   rows: list[tuple[str, ...]] = []
   wins: dict[str, list[list[bool]]] = {}
   for way, scores in starts.items():
@@ -218,13 +218,13 @@ def beside_tfmot(records: list[Record], epochs: int) -> Table | None:
 
 @style.drawing
 def curves(records: list[Record]) -> Picture:
-  """Accuracy against steps, a panel per method, a line per start."""
+  """Accuracy against steps, a panel per kind of training, a line per start."""
   panels: dict[str, dict[tuple[str, str], list]] = {}
   for axes, members in _groups(records).items():
     parts = [_mean_curve(_points(r, k) for r in members) for k in _CURVES]
-    if any(parts):
+    if axes[3] in _TRAININGS and any(parts):
       panels.setdefault(axes[3], {})[axes[2], axes[4]] = parts
-  figure = Picture(figsize=(4.6 * len(panels), 3.6), layout="constrained")
+  figure = Picture(figsize=(4.6 * len(panels), 4.2), layout="constrained")
   columns = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
   for ax, (method, lines) in zip(columns, panels.items(), strict=True):
     ax.set_title(method)
@@ -242,9 +242,23 @@ def curves(records: list[Record]) -> Picture:
         label=label,
         alpha=0.9,
       )
-    ax.legend(loc="lower right", fontsize=7)
   columns[0].set_ylabel("Test accuracy (%)")
+  known: dict = {}
+  for ax in columns:
+    handles, labels = ax.get_legend_handles_labels()
+    known |= dict(zip(labels, handles, strict=True))
+  figure.legend(
+    list(known.values()),
+    list(known),
+    loc="outside lower center",
+    ncols=len(columns) + 1,
+  )
   return figure
+
+
+def _is_drawn(record):
+  followed = any(_points(record, kind) for kind in _CURVES)
+  return followed and record.cell["method"] in _TRAININGS
 
 
 def _points(record, kind):
@@ -313,13 +327,14 @@ def _seconds_per_step(record, epochs):
   return metrics["train_seconds"] / steps
 
 
-def _scores(members):
-  """The more the better: minus the steps to each early target, accuracy."""
+def _scores(members, trained):
+  """The more the better: minus the steps to each early target, accuracy. A
+  seed that diverged never was at a target."""
   means = []
   for target in _EARLY:
     found = _steps(members, target)
     means.append(-math.inf if None in found else -statistics.fmean(found))
-  return [*means, statistics.fmean(_values(members, "quint8_accuracy"))]
+  return [*means, statistics.fmean(_values(trained, "quint8_accuracy"))]
 
 
 def _answer(start, won):

@@ -45,11 +45,18 @@ LINES = {
   for color, members in _FAMILIES
   for init, mark in zip(members, _MARKS, strict=False)
 }
+# Starts that a published hypernetwork predicted.
+_PREDICTED = {
+  "ghn_ghn2-cifar10-short": Line(BLACK, "-", "x"),
+  "ghn_ghn-q": Line(GREY, "-", "+"),
+  "ghn_ghn-qat-w4a4": Line(PURPLE, "-", "*"),
+}
 
 
-def line(init: str) -> Line:
-  """The look of an initialiser; black for one without a place here."""
-  return LINES.get(init, Line(BLACK, "-", "x"))
+def line(start: str) -> Line:
+  """The look of an initialiser or a predicted start; black for one without a
+  place here."""
+  return (LINES | _PREDICTED).get(start, Line(BLACK, "-", "x"))
 
 
 RC: dict[RcKeyType, Any] = {

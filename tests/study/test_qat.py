@@ -246,6 +246,10 @@ def test_predicted_starts_are_held_against_random_ones():
   ready.metrics["curve"][0][1] = 25.0
   _, table = report.race([ready, he])
   assert table.rows[0][5] == "0 / 100"
+  # A seed that diverged never was at a target.
+  gone = dataclasses.replace(ours, status="diverged", metrics={"steps": 3})
+  _, table = report.race([ours, gone, he])
+  assert table.rows[0][5:] == ("never / 100", "never / 200", "51.00 / 55.00")
   # Each predicted start has its own count.
   answer, table = report.race([ours, ready, he, glorot])
   assert "ghn_ours was right on 20 % of the images sooner in 0 of 1" in (
