@@ -6,7 +6,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from qinit.report import style
-from qinit.report.ghn_tables import SPLITS, by_cell, standard_error, width_name
+from qinit.report.ghn_tables import (
+  CHANCE,
+  SPLITS,
+  by_cell,
+  standard_error,
+  width_name,
+)
 
 _COLORS = (
   style.BLUE,
@@ -19,7 +25,6 @@ _COLORS = (
   style.GREY,
 )
 _MARKERS = "os^Dv<>x"
-_CHANCE = 10.0
 
 
 @style.drawing
@@ -35,7 +40,7 @@ def accuracy_by_width(records) -> Figure:
   for ax, split in zip(axes, splits, strict=True):
     for i, (ghn, clip) in enumerate(lines):
       _line(ax, found, widths, ghn, clip, split, i, len(lines))
-    ax.axhline(_CHANCE, color=style.GREY, linewidth=0.8, linestyle=":")
+    ax.axhline(CHANCE, color=style.GREY, linewidth=0.8, linestyle=":")
     ax.set_xticks(range(len(widths)), [width_name(b) for b in widths])
     ax.set_title(SPLITS[split])
   axes[0].set_ylabel("Top-1 accuracy (%)")

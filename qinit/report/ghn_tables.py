@@ -13,7 +13,7 @@ SPLITS = {
   "wide": "Wide",
   "bn_free": "BN-Free",
 }
-_CHANCE = 10.0  # percent
+CHANCE = 10.0  # percent
 # Top-1 accuracies of the paper: (Table 3, GHN-Q), (Table 4, GHN-QAT of the
 # row's own width), by split in the order of SPLITS, as mean and maximum.
 PAPER = {
@@ -109,7 +109,7 @@ def own_width_table(records: Iterable[Record]) -> Table:
       continue
     bases = [found.get((ghn, "float", clip, split), {})]
     bases += [found.get((name, bits, clip, split), {}) for name in others]
-    differences = [[m["accuracy"] - _CHANCE for m in mine.values()]]
+    differences = [[m["accuracy"] - CHANCE for m in mine.values()]]
     differences += [_differences(mine, theirs) for theirs in bases]
     rows.append(
       (
@@ -117,7 +117,7 @@ def own_width_table(records: Iterable[Record]) -> Table:
         SPLITS[split],
         str(len(mine)),
         _mean_and_error(_values(mine, "accuracy"), 1),
-        *(" ".join(_points_and_ratio(d)).strip() for d in differences),
+        *(_with_ratio(d) for d in differences),
       )
     )
   return Table(
@@ -154,7 +154,7 @@ def paired_table(records: Iterable[Record]) -> Table:
             width_name(bits),
             str(len(pairs)),
             points,
-            ratio.strip("()"),
+            ratio,
           )
         )
   return Table(
@@ -220,11 +220,17 @@ def _differences(mine, theirs):
   ]
 
 
-def _points_and_ratio(differences):
-  """("+20.50 ± 0.50", "(41.0)"): the standard error is that of a sample."""
+def _with_ratio(differences):
+  """ "+20.50 ± 0.50 (41.0)"; a dash for fewer than two."""
   if len(differences) < 2:
-    return MISSING, ""
+    return MISSING
+  points, ratio = _points_and_ratio(differences)
+  return f"{points} ({ratio})"
+
+
+def _points_and_ratio(differences):
+  """("+20.50 ± 0.50", "41.0"): the standard error is that of a sample."""
   mean = statistics.fmean(differences)
   error = statistics.stdev(differences) / math.sqrt(len(differences))
   ratio = number(mean / error, 1) if error else MISSING
-  return f"{mean:+.2f} ± {error:.2f}", f"({ratio})"
+  return f"{mean:+.2f} ± {error:.2f}", ratio

@@ -220,10 +220,9 @@ def beside_tfmot(records: list[Record], epochs: int) -> Table | None:
 def curves(records: list[Record]) -> Picture:
   """Accuracy against steps, a panel per kind of training, a line per start."""
   panels: dict[str, dict[tuple[str, str], list]] = {}
-  for axes, members in _groups(records).items():
+  for axes, members in _groups(filter(_is_drawn, records)).items():
     parts = [_mean_curve(_points(r, k) for r in members) for k in _CURVES]
-    if axes[3] in _TRAININGS and any(parts):
-      panels.setdefault(axes[3], {})[axes[2], axes[4]] = parts
+    panels.setdefault(axes[3], {})[axes[2], axes[4]] = parts
   figure = Picture(figsize=(4.6 * len(panels), 4.2), layout="constrained")
   columns = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
   for ax, (method, lines) in zip(columns, panels.items(), strict=True):
