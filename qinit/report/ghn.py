@@ -10,7 +10,7 @@ from qinit.report.document import (
   Table,
   number,
 )
-from qinit.report.sources import Study
+from qinit.report.sources import Study, place
 
 _CHOICES = (
   "Ranges of activations and of weights are those of the batch of 64 test"
@@ -161,14 +161,5 @@ def _training_row(record):
     number(metrics["accuracy"], 1),
     str(metrics["skipped"]),
     number(env.get("seconds", 0) / 60, 1),
-    _place(env, metrics.get("workers", 1)),
+    place(env, metrics.get("workers", 1)),
   )
-
-
-def _place(env, workers):
-  """ "AMD EPYC, 2 workers, 1 thread each"."""
-  threads = env.get("threads", 1)
-  words = f"{threads} thread{'s' if threads != 1 else ''}"
-  if workers > 1:
-    words = f"{workers} workers, {words} each"
-  return f"{env.get('hardware', '')}, {words}"

@@ -1,15 +1,9 @@
 """The section on quantisation-aware training: start x method."""
 
-import itertools
-import math
 import statistics
 from collections.abc import Iterator
 
-from matplotlib.figure import Figure as Picture
-
-from qinit.archs.zoo import ARCHS
 from qinit.record import Record
-from qinit.report import grid, style
 from qinit.report.document import (
   Block,
   Figure,
@@ -18,6 +12,9 @@ from qinit.report.document import (
   Table,
   number,
 )
+from qinit.report.qat_figures import curves
+from qinit.report.qat_race import race
+from qinit.report.qat_rows import Group, groups, mean, points
 from qinit.report.sources import (
   Study,
   by_config,
@@ -27,11 +24,23 @@ from qinit.report.sources import (
   told,
 )
 
-_AXES = ("arch", "bits", "start", "method", "quantizer")
 # A curve counts as having arrived at these percent of test accuracy.
-TARGETS = (20.0, 30.0, 50.0)
-_EARLY = TARGETS[:2]
+_TARGETS = (20.0, 30.0, 50.0)
 _TFMOT = "tfmot_default"  # the quantizer that is TFMOT's own scheme
+_AXES = ("Network", "Bits", "Start", "Method", "Quantizer", "Seeds")
+_HEADERS = (
+  *_AXES,
+  "Float",
+  "Before QAT",
+  "Quantised",
+  "SD",
+  "LiteRT",
+  "Equal codes (%)",
+  "Graph's codes (%)",
+  "Oscillating (%)",
+  *(f"Steps to {target:.0f} %" for target in _TARGETS),
+)
+_CHANGED = (*_AXES, "Quantised, above", "Quantised, here")
 _BESIDE = (
   "Network",
   "Start",
@@ -44,51 +53,6 @@ _BESIDE = (
   "Graph's codes (%)",
   "Milliseconds a step",
 )
-_RACE = (
-  "Network",
-  "Bits",
-  "Method",
-  "Quantizer",
-  "Predicted start",
-  *(f"Steps to {target:.0f} %" for target in _EARLY),
-  "Quantised",
-)
-# What differs in training: equalising, correcting and learned rounding come
-# after that of ptq.
-_TRAININGS = ("ptq", "float_qat", "qat")
-_ANSWER = (
-  "Does a predicted start save training? Beside the best random start of each"
-  " column (after the stroke) {}. Steps are those of the whole training, means"
-  " over seeds; never, if a seed never was."
-)
-_WINS = (
-  "{start} was right on {early[0]:.0f} % of the images sooner in {wins[0]}"
-  " trainings, on {early[1]:.0f} % in {wins[1]}, and in the end the more"
-  " accurate one in {wins[2]}"
-)
-# Of several quantizers in one panel; dots are for float.
-_DASHES = ("-", "--", "-.")
-# The float stage of a training, and the stage for quantisation.
-_CURVES = ("float_curve", "curve")
-_HEADERS = (
-  "Network",
-  "Bits",
-  "Start",
-  "Method",
-  "Quantizer",
-  "Seeds",
-  "Float",
-  "Before QAT",
-  "Quantised",
-  "SD",
-  "LiteRT",
-  "Equal codes (%)",
-  "Graph's codes (%)",
-  "Oscillating (%)",
-)
-
-
-_CHANGED = (*_HEADERS[:6], "Quantised, above", "Quantised, here")
 _MEANING = (
   "Accuracies in percent of the whole test set, means over the seeds that"
   " trained; steps are those until the network in training for quantisation is"
@@ -128,11 +92,11 @@ def section(study: Study) -> list[Block]:
 def _changes(first: list[Record], own: list[Record]) -> Iterator[Block]:
   """What other settings changed, over the cells that both have."""
   pairs = in_both(first, own)
-  above, here = (_groups([pair[i] for pair in pairs]) for i in (0, 1))
+  above, here = (groups(pair[i] for pair in pairs) for i in (0, 1))
   rows = []
-  for axes, records in here.items():
-    found = (_mean(r, "quint8_accuracy") for r in (above[axes], records))
-    rows.append((_name(axes[0]), *axes[1:], str(len(records)), *found))
+  for one, other in zip(above, here, strict=True):
+    found = (_mean(group, "quint8_accuracy") for group in (one, other))
+    rows.append((*other.names, other.seeds, *found))
   if rows:
     yield Paragraph("Percent of the test images over the cells that both have.")
     yield Table(_CHANGED, tuple(rows), text_columns=5)
@@ -149,167 +113,65 @@ def _part(records, epochs, config) -> Iterator[Block]:
       " has too; milliseconds of a step include what else the machine did."
     )
     yield beside
-  for arch, bits in dict.fromkeys(_axes(r)[:2] for r in records):
-    rows = [r for r in records if _axes(r)[:2] == (arch, bits)]
-    if any(_is_drawn(r) for r in rows):
+  panels: dict[tuple[str, str], list[Group]] = {}
+  for group in groups(records):
+    panels.setdefault((group.network, group.bits), []).append(group)
+  for (network, bits), members in panels.items():
+    if any(group.is_drawn for group in members):
       yield Figure(
-        f"qat_{config}_{arch}_{bits}",
-        f"{_name(arch)}, {bits}: test accuracy against training steps; dotted"
+        f"qat_{config}_{members[0].arch}_{bits}",
+        f"{network}, {bits}: test accuracy against training steps; dotted"
         " while the network is in float. One line per start, method and"
         " quantizer, means over seeds.",
-        lambda rows=rows: curves(rows),
+        lambda rows=[r for g in members for r in g.records]: curves(rows),
       )
 
 
 def table(records: list[Record]) -> Table:
-  """A row per architecture, width, start, method and quantizer."""
-  rows: list[tuple[str, ...]] = []
-  flagged = set()
-  for axes, members in _groups(records).items():
-    trained = [r for r in members if r.status == "ok"]
-    if not trained:
-      flagged.add(len(rows))
-    rows.append((_name(axes[0]), *axes[1:], *_numbers(members, trained)))
-  steps = (f"Steps to {target:.0f} %" for target in TARGETS)
-  return Table(
-    (*_HEADERS, *steps), tuple(rows), frozenset(flagged), text_columns=5
-  )
-
-
-def race(records: list[Record]) -> Iterator[Block]:
-  """Predicted starts against the best random start of each kind of training,
-  where both ran."""
-  starts: dict[tuple, dict[str, list[float]]] = {}
-  for (arch, bits, start, *how), members in _groups(records).items():
-    trained = [r for r in members if r.status == "ok"]
-    if any(_is_drawn(r) for r in trained):
-      way = (_name(arch), bits, *how)
-      starts.setdefault(way, {})[start] = _scores(members, trained)
-  rows: list[tuple[str, ...]] = []
-  wins: dict[str, list[list[bool]]] = {}
-  for way, scores in starts.items():
-    predicted = [start for start in scores if start.startswith("ghn")]
-    rest = [found for start, found in scores.items() if start not in predicted]
-    best = [max(column) for column in zip(*rest, strict=True)]
-    for start in predicted if rest else ():
-      pairs = list(zip(scores[start], best, strict=True))
-      wins.setdefault(start, []).append([mine > it for mine, it in pairs])
-      rows.append((*way, start, *(" / ".join(map(_score, p)) for p in pairs)))
-  if rows:
-    answers = "; ".join(_answer(start, won) for start, won in wins.items())
-    yield Paragraph(_ANSWER.format(answers))
-    yield Table(_RACE, tuple(rows), text_columns=5)
+  """A row per network, width, start, method and quantizer."""
+  found = groups(records)
+  flagged = frozenset(i for i, g in enumerate(found) if not g.trained)
+  rows = tuple((*group.names, *_numbers(group)) for group in found)
+  return Table(_HEADERS, rows, flagged, text_columns=5)
 
 
 def beside_tfmot(records: list[Record], epochs: int) -> Table | None:
   """Our training for quantisation beside TFMOT's default, where both ran; None
   without such rows. `epochs` are those of the whole training."""
-  groups = _groups(records)
-  pairs = {axes[:4] for axes in groups if axes[4] == _TFMOT}
+  found = groups(records)
+  pairs = {group.names[:4] for group in found if group.quantizer == _TFMOT}
   rows = tuple(
-    (_name(axes[0]), *axes[2:], *_training_numbers(members, epochs))
-    for axes, members in groups.items()
-    if axes[:4] in pairs
+    (group.network, *group.names[2:], *_training_numbers(group, epochs))
+    for group in found
+    if group.names[:4] in pairs
   )
-  if not rows:
-    return None
-  return Table(_BESIDE, rows, text_columns=4)
+  return Table(_BESIDE, rows, text_columns=4) if rows else None
 
 
-@style.drawing
-def curves(records: list[Record]) -> Picture:
-  """Accuracy against steps, a panel per kind of training, a line per start."""
-  panels: dict[str, dict[tuple[str, str], list]] = {}
-  for axes, members in _groups(filter(_is_drawn, records)).items():
-    parts = [_mean_curve(_points(r, k) for r in members) for k in _CURVES]
-    panels.setdefault(axes[3], {})[axes[2], axes[4]] = parts
-  figure = Picture(figsize=(4.6 * len(panels), 4.2), layout="constrained")
-  columns = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-  for ax, (method, lines) in zip(columns, panels.items(), strict=True):
-    ax.set_title(method)
-    ax.set_xlabel("Training steps")
-    quantizers = list(dict.fromkeys(quantizer for _, quantizer in lines))
-    for (start, quantizer), (in_float, quantised) in lines.items():
-      look = style.line(start)
-      dashes = _DASHES[quantizers.index(quantizer) % len(_DASHES)]
-      label = f"{grid.suffix(start)}, {quantizer}"
-      ax.plot(*_columns(in_float), ":", color=look.color, alpha=0.9)
-      ax.plot(
-        *_columns(quantised),
-        linestyle=look.linestyle if len(quantizers) == 1 else dashes,
-        color=look.color,
-        label=label,
-        alpha=0.9,
-      )
-  columns[0].set_ylabel("Test accuracy (%)")
-  known: dict = {}
-  for ax in columns:
-    handles, labels = ax.get_legend_handles_labels()
-    known |= dict(zip(labels, handles, strict=True))
-  figure.legend(
-    list(known.values()),
-    list(known),
-    loc="outside lower center",
-    ncols=len(columns) + 1,
-  )
-  return figure
-
-
-def _is_drawn(record):
-  followed = any(_points(record, kind) for kind in _CURVES)
-  return followed and record.cell["method"] in _TRAININGS
-
-
-def _points(record, kind):
-  return record.metrics.get(kind) or []
-
-
-def _columns(points):
-  return [p[0] for p in points], [p[1] for p in points]
-
-
-def steps_to(points, target: float) -> float | None:
-  """The first step at which a curve reaches `target`, linear between points;
-  None if it never does."""
-  if points and points[0][1] >= target:
-    return float(points[0][0])
-  for (s0, a0), (s1, a1) in itertools.pairwise(points):
-    if a1 >= target:
-      return s0 + (target - a0) / (a1 - a0) * (s1 - s0)
-  return None
-
-
-def _numbers(members, trained):
-  yield _seeds(members, trained)
-  yield _mean(trained, "fp32_accuracy")
-  yield _mean(trained, "accuracy_before_qat")
-  yield _mean(trained, "quint8_accuracy")
-  found = _values(trained, "quint8_accuracy")
+def _numbers(group):
+  yield group.seeds
+  yield _mean(group, "fp32_accuracy")
+  yield _mean(group, "accuracy_before_qat")
+  yield _mean(group, "quint8_accuracy")
+  found = group.values("quint8_accuracy")
   yield number(statistics.stdev(found) if len(found) > 1 else None, 2)
-  yield _mean(trained, "litert_accuracy")
-  yield _mean(trained, "litert_equal_codes", 3)
-  yield _mean(trained, "graph_equal_codes", 3)
-  yield _mean(trained, "oscillating")
-  for target in TARGETS:
-    yield _arrivals(members, target)
+  yield _mean(group, "litert_accuracy")
+  yield _mean(group, "litert_equal_codes", 3)
+  yield _mean(group, "graph_equal_codes", 3)
+  yield _mean(group, "oscillating")
+  for target in _TARGETS:
+    yield _arrivals(group, target)
 
 
-def _training_numbers(members, epochs):
-  trained = [r for r in members if r.status == "ok"]
-  yield _seeds(members, trained)
-  yield _mean(trained, "accuracy_before_qat")
-  early = [_after_one_epoch(r, epochs) for r in trained]
-  found = [value for value in early if value is not None]
-  yield number(statistics.fmean(found) if found else None, 2)
-  yield _mean(trained, "quint8_accuracy")
-  yield _mean(trained, "graph_equal_codes")
-  seconds = [_seconds_per_step(r, epochs) for r in trained]
-  yield number(1e3 * statistics.fmean(seconds) if seconds else None, 1)
-
-
-def _seeds(members, trained):
-  count = str(len(members))
-  return count if members == trained else f"{len(trained)} of {count}"
+def _training_numbers(group, epochs):
+  yield group.seeds
+  yield _mean(group, "accuracy_before_qat")
+  early = (_after_one_epoch(r, epochs) for r in group.trained)
+  yield number(mean([value for value in early if value is not None]), 2)
+  yield _mean(group, "quint8_accuracy")
+  yield _mean(group, "graph_equal_codes")
+  milliseconds = [1e3 * _seconds_per_step(r, epochs) for r in group.trained]
+  yield number(mean(milliseconds), 1)
 
 
 def _after_one_epoch(record, epochs):
@@ -317,7 +179,7 @@ def _after_one_epoch(record, epochs):
   metrics = record.metrics
   per_epoch = metrics["steps"] // epochs
   first = metrics["steps"] - metrics["epochs"] * per_epoch
-  return dict(map(tuple, metrics["curve"])).get(first + per_epoch)
+  return dict(map(tuple, points(record, "curve"))).get(first + per_epoch)
 
 
 def _seconds_per_step(record, epochs):
@@ -326,76 +188,15 @@ def _seconds_per_step(record, epochs):
   return metrics["train_seconds"] / steps
 
 
-def _scores(members, trained):
-  """The more the better: minus the steps to each early target, accuracy. A
-  seed that diverged never was at a target."""
-  means = []
-  for target in _EARLY:
-    found = _steps(members, target)
-    means.append(-math.inf if None in found else -statistics.fmean(found))
-  return [*means, statistics.fmean(_values(trained, "quint8_accuracy"))]
-
-
-def _answer(start, won):
-  columns = zip(*won, strict=True)
-  wins = [f"{sum(column)} of {len(won)}" for column in columns]
-  return _WINS.format(start=start, early=_EARLY, wins=wins)
-
-
-def _score(value):
-  if value == -math.inf:
-    return "never"
-  return f"{-value:.0f}" if value <= 0 else f"{value:.2f}"
-
-
-def _kind(members):
-  quantised = any(_points(r, "curve") for r in members)
-  return "curve" if quantised else "float_curve"
-
-
-def _steps(members, target):
-  return [steps_to(_points(r, _kind(members)), target) for r in members]
-
-
-def _arrivals(members, target):
-  kind, found = _kind(members), _steps(members, target)
+def _arrivals(group, target):
+  found = group.arrivals(target)
   arrived = [steps for steps in found if steps is not None]
-  mean = number(statistics.fmean(arrived) if arrived else None, 0)
   lost = len(found) - len(arrived)
-  notes = ["float"] * (kind == "float_curve") + [f"{lost} never"] * bool(lost)
-  return f"{mean} ({', '.join(notes)})" if notes else mean
+  in_float = group.stage == "float_curve"
+  notes = ["float"] * in_float + [f"{lost} never"] * bool(lost)
+  words = number(mean(arrived), 0)
+  return f"{words} ({', '.join(notes)})" if notes else words
 
 
-def _mean(records, metric, digits=2):
-  found = _values(records, metric)
-  return number(statistics.fmean(found) if found else None, digits)
-
-
-def _values(records, metric):
-  found = (r.metrics.get(metric) for r in records)
-  return [v for v in found if v is not None and math.isfinite(v)]
-
-
-def _mean_curve(lines):
-  """[[step, mean]] over the seeds that have that step."""
-  by_step = {}
-  for line in lines:
-    for step, value in line:
-      by_step.setdefault(step, []).append(value)
-  return [(s, statistics.fmean(by_step[s])) for s in sorted(by_step)]
-
-
-def _groups(records):
-  """Rows by cell, seeds together, in the order of the axes."""
-  found = {}
-  for record in sorted(records, key=_axes):
-    found.setdefault(_axes(record), []).append(record)
-  return found
-
-
-def _axes(record):
-  return tuple(str(record.cell.get(axis, "")) for axis in _AXES)
-
-
-def _name(arch):
-  return ARCHS[arch].row_name if arch in ARCHS else arch
+def _mean(group, metric, digits=2):
+  return number(group.mean(metric), digits)

@@ -29,7 +29,7 @@ from qinit.report.document import (
 from qinit.report.evidence import Evidence
 from qinit.report.findings import findings_table
 from qinit.report.grid import Group
-from qinit.report.sources import Study, by_config, difference, in_both
+from qinit.report.sources import Study, by_config, difference, in_both, place
 
 # The paper's Fig. 6.
 _FIGURE_6 = ("mbnetv2_bn", "he_uniform")
@@ -142,7 +142,7 @@ def _facts(study, settings):
     ("epochs trained", _distinct(r.metrics.get("epochs") for r in records)),
     ("minutes a cell, median", number(_median(minutes.values()), 1)),
     ("hours in all", number(sum(minutes.values()) / 60, 1)),
-    ("hardware", _distinct(_hardware(r.env) for r in records)),
+    ("hardware", _distinct(place(r.env) for r in records)),
     ("versions", _distinct(_versions(r.env) for r in records)),
     ("commit", _distinct(r.env.get("commit") for r in records)),
   ]
@@ -169,11 +169,6 @@ def _distinct(values):
   numbers = all(isinstance(v, int | float) for v in found)
   ordered = sorted(found) if numbers else sorted(found, key=str)
   return "; ".join(str(v) for v in ordered) or MISSING
-
-
-def _hardware(env):
-  threads = f", {env['threads']} threads" if "threads" in env else ""
-  return f"{env['hardware']}{threads}" if "hardware" in env else None
 
 
 def _versions(env):

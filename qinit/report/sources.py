@@ -126,11 +126,20 @@ def run_on(records: Iterable[Record]) -> str:
   if not known:
     return ""
   minutes = statistics.median(env["seconds"] for env in known) / 60
-  places = {f"{e['hardware']}, threads {e['threads']}" for e in known}
+  places = {place(env) for env in known}
   return (
     f"Rows: {len(known)}, {minutes:.1f} minutes in the median, on"
     f" {'; '.join(sorted(places))}."
   )
+
+
+def place(env: dict, workers: int = 1) -> str:
+  """On what a row was made: "AMD EPYC, 2 workers, 1 thread each"."""
+  threads = env.get("threads", 1)
+  words = f"{threads} thread{'s' if threads != 1 else ''}"
+  if workers > 1:
+    words = f"{workers} workers, {words} each"
+  return f"{env.get('hardware', 'unknown hardware')}, {words}"
 
 
 def difference(first: dict, own: dict) -> str:

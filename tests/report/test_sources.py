@@ -12,6 +12,6 @@ def row(seconds, hardware="A", threads=1):
 def test_minutes_and_machines_of_some_rows():
   rows = [row(60.0), row(90.0, "B", 2), row(900.0), Record("k", {}, "c", {})]
   assert run_on(rows) == (
-    "Rows: 3, 1.5 minutes in the median, on A, threads 1; B, threads 2."
+    "Rows: 3, 1.5 minutes in the median, on A, 1 thread; B, 2 threads."
   )
   assert run_on(rows[3:]) == ""

@@ -14,6 +14,8 @@ from qinit.grid.task import Watcher
 from qinit.params import store
 from qinit.report import qat as report
 from qinit.report import sources
+from qinit.report.qat_race import race
+from qinit.report.qat_rows import steps_to
 from qinit.study.qat import QatStudy
 from qinit.study.starts import Start, for_unit_images
 
@@ -227,31 +229,31 @@ def test_predicted_starts_are_held_against_random_ones():
 
   ours, he = row("ghn_ours", 100, 51.0), row("he_uniform", 400, 55.0)
   glorot = row("glorot_uniform", 80, 40.0)
-  assert list(report.race([he])) == []
-  assert list(report.race([ours])) == []
+  assert list(race([he])) == []
+  assert list(race([ours])) == []
   # 20 % at a quarter of the way, 30 % at half of it.
-  answer, table = report.race([ours, he])
+  answer, table = race([ours, he])
   assert table.rows[0][5:] == ("25 / 100", "50 / 200", "51.00 / 55.00")
   assert "20 % of the images sooner in 1 of 1 trainings, on 30 % in 1" in (
     answer.text
   )
   assert "in the end the more accurate one in 0 of 1" in answer.text
-  _, table = report.race([ours, he, glorot])
+  _, table = race([ours, he, glorot])
   assert table.rows[0][5:] == ("25 / 20", "50 / 40", "51.00 / 55.00")
   late = dataclasses.replace(ours, metrics=he.metrics | {"curve": [[0, 21.0]]})
-  answer, table = report.race([ours, late, he])
+  answer, table = race([ours, late, he])
   assert table.rows[0][5:] == ("12 / 100", "never / 200", "53.00 / 55.00")
   assert "on 30 % in 0 of 1" in answer.text
   ready = row("ghn_ready", 100, 51.0)
   ready.metrics["curve"][0][1] = 25.0
-  _, table = report.race([ready, he])
+  _, table = race([ready, he])
   assert table.rows[0][5] == "0 / 100"
   # A seed that diverged never was at a target.
   gone = dataclasses.replace(ours, status="diverged", metrics={"steps": 3})
-  _, table = report.race([ours, gone, he])
+  _, table = race([ours, gone, he])
   assert table.rows[0][5:] == ("never / 100", "never / 200", "51.00 / 55.00")
   # Each predicted start has its own count.
-  answer, table = report.race([ours, ready, he, glorot])
+  answer, table = race([ours, ready, he, glorot])
   assert "ghn_ours was right on 20 % of the images sooner in 0 of 1" in (
     answer.text
   )
@@ -263,14 +265,14 @@ def test_predicted_starts_are_held_against_random_ones():
     dataclasses.replace(r, cell=r.cell | {"method": "ptq_cle"})
     for r in (ours, he)
   ]
-  assert len(list(report.race([ours, he, *again]))[1].rows) == 1
+  assert len(list(race([ours, he, *again]))[1].rows) == 1
 
 
 def test_steps_to_an_accuracy():
   curve = [[0, 10.0], [100, 20.0], [200, 60.0]]
-  assert report.steps_to(curve, 10.0) == 0
-  assert report.steps_to(curve, 40.0) == 150
-  assert report.steps_to(curve, 70.0) is None
+  assert steps_to(curve, 10.0) == 0
+  assert steps_to(curve, 40.0) == 150
+  assert steps_to(curve, 70.0) is None
 
 
 def test_ptq_rows_have_one_quantizer():
