@@ -234,10 +234,10 @@ def test_predicted_starts_are_held_against_random_ones():
   # 20 % at a quarter of the way, 30 % at half of it.
   answer, table = race([ours, he])
   assert table.rows[0][5:] == ("25 / 100", "50 / 200", "51.00 / 55.00")
-  assert "20 % of the images sooner in 1 of 1 trainings, on 30 % in 1" in (
-    answer.text
+  assert (
+    "20 % of the images sooner in 1 of 1 trainings (75 %), on 30 % in 1 of 1"
+    " (75 %), and in the end the more accurate one in 0 of 1" in answer.text
   )
-  assert "in the end the more accurate one in 0 of 1" in answer.text
   _, table = race([ours, he, glorot])
   assert table.rows[0][5:] == ("25 / 20", "50 / 40", "51.00 / 55.00")
   late = dataclasses.replace(ours, metrics=he.metrics | {"curve": [[0, 21.0]]})
