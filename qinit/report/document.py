@@ -20,7 +20,10 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
+  """Prose; a `headline` answers a question and stands in the README too."""
+
   text: str
+  headline: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

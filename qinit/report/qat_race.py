@@ -20,10 +20,12 @@ _HEADERS = (
   "Quantised",
 )
 _ANSWER = (
-  "Does a predicted start save training? Beside the best random start of each"
-  " column (after the stroke) {}. Steps are those of the whole training, means"
-  " over seeds; never, if a seed never was. In brackets: the steps saved where"
-  " it was sooner."
+  "Does a predicted start save training for quantised networks? Beside the best"
+  " random start {} (in brackets the steps saved where it was sooner)."
+)
+_MEANING = (
+  "After the stroke: the best random start of each column. Steps are those of"
+  " the whole training, means over seeds; never, if a seed never was."
 )
 _WINS = (
   "{start} was right on {early[0]:.0f} % of the images sooner in {wins[0]}"
@@ -34,7 +36,7 @@ _WINS = (
 
 def race(records: list[Record]) -> Iterator[Block]:
   """Predicted starts against the best random start of each kind of training,
-  where both ran: a sentence and a table."""
+  where both ran: the answer, what the table means, and the table."""
   rows: list[tuple[str, ...]] = []
   found: dict[str, list[list[tuple[float, float]]]] = {}
   for way, scores in _by_way(records).items():
@@ -47,7 +49,8 @@ def race(records: list[Record]) -> Iterator[Block]:
       rows.append((*way, start, *(" / ".join(map(_score, p)) for p in pairs)))
   if rows:
     answers = "; ".join(_answer(start, pairs) for start, pairs in found.items())
-    yield Paragraph(_ANSWER.format(answers))
+    yield Paragraph(_ANSWER.format(answers), headline=True)
+    yield Paragraph(_MEANING)
     yield Table(_HEADERS, tuple(rows), text_columns=5)
 
 
@@ -80,7 +83,7 @@ def _answer(start, pairs):
   columns = list(zip(*pairs, strict=True))
   won = [sum(mine > best for mine, best in column) for column in columns]
   return _WINS.format(
-    start=start,
+    start=start.removeprefix("ghn_"),
     early=_TARGETS,
     wins=[f"{count} of {len(pairs)}" for count in won],
     saved=[_saved(column) for column in columns[: len(_TARGETS)]],

@@ -1,10 +1,16 @@
-"""The part of a README that shows results: the first table and the first
-figure of RESULTS.md between two marks."""
+"""The part of a README that shows results: the first table, the first figure
+and the headlines of RESULTS.md between two marks."""
 
 from collections.abc import Sequence
 
 from qinit.errors import RunError
-from qinit.report.document import Block, Figure, Table, to_markdown
+from qinit.report.document import (
+  Block,
+  Figure,
+  Paragraph,
+  Table,
+  to_markdown,
+)
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
@@ -27,9 +33,8 @@ def renewed(text: str, blocks: Sequence[Block], figures: str) -> str:
 
 
 def excerpt(blocks: Sequence[Block]) -> list[Block]:
-  """The first table and the first figure."""
-  kinds = (Table, Figure)
-  firsts = (
-    next((b for b in blocks if isinstance(b, kind)), None) for kind in kinds
-  )
-  return [block for block in firsts if block is not None]
+  """The first table, the first figure, and all headlines."""
+  tables = [b for b in blocks if isinstance(b, Table)]
+  figures = [b for b in blocks if isinstance(b, Figure)]
+  headlines = [b for b in blocks if isinstance(b, Paragraph) and b.headline]
+  return [*tables[:1], *figures[:1], *headlines]

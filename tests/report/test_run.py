@@ -11,7 +11,8 @@ import pytest
 from qinit import record
 from qinit.errors import RunError
 from qinit.report import run, sections, sources
-from qinit.report.document import Bullets
+from qinit.report.document import Bullets, Paragraph, Table
+from qinit.report.readme import excerpt
 from qinit.stats import layerwise
 from qinit.stats.distribution import histogram, write_distributions
 
@@ -304,6 +305,13 @@ def test_an_excerpt_stands_between_the_marks(tmp_path, results_folder):
   readme.write_text("no marks")
   with pytest.raises(RunError, match="needs one <!-- results -->"):
     run.results(results_folder, tmp_path / "RESULTS.md", readme)
+
+
+def test_the_first_table_and_all_headlines_are_the_excerpt():
+  one, other = (Table(("a",), ((cell,),)) for cell in "xy")
+  answer, aside = Paragraph("Yes.", headline=True), Paragraph("Perhaps.")
+  assert excerpt([aside, one, answer, other, answer]) == [one, answer, answer]
+  assert excerpt([aside]) == []
 
 
 def test_reports_need_no_tensorflow():
