@@ -126,14 +126,17 @@ class GhnEval:
     return [shared | {"bits": bits} for bits in self.bits]
 
   def work(self, cell: "Cell", rows, watch: Watcher) -> Iterator[Record]:
-    """Predicts the network's parameters and yields its rows.
+    """Predicts the network's parameters and yields these of its rows; the
+    float network runs in any case.
 
     Raises:
       QinitError: if hypernetwork, images or networks are missing.
     """
     network = networks(self, cell.split)[cell.index]
     ghn, images = load(self), Images.load(self)
-    for row in evaluate(self, ghn, network, self.rows(cell), images):
+    first = self.rows(cell)[0]
+    needed = rows if rows[0] == first else [first, *rows]
+    for row in evaluate(self, ghn, network, needed, images):
       if row.cell in rows:
         yield row
 

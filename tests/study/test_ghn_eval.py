@@ -16,6 +16,7 @@ from qinit.grid import run as grid
 from qinit.stats.accuracy import top_accuracy
 from qinit.study import ghn_eval
 from qinit.study.ghn_eval import GhnEval, Images
+from qinit.study.ghn_step import logits_of
 from tests.study.test_ghn_train import SMALL, networks
 
 
@@ -37,6 +38,24 @@ def made(tmp_path, monkeypatch):
     images=32,
     output_dir=str(tmp_path / "run"),
   )
+
+
+def test_another_width_costs_itself_and_the_float_network(made, monkeypatch):
+  narrow = dataclasses.replace(made, bits=("float", "w8a8"))
+  known = [row.to_json() for row in grid.run(narrow)]
+  ran = []
+
+  def counted(spec, params, x, how):
+    ran.append(how and how.weight_bits)
+    return logits_of(spec, params, x, how)
+
+  monkeypatch.setattr(ghn_eval, "logits_of", counted)
+  wide = dataclasses.replace(made, bits=("float", "w8a8", "w2a2"))
+  rows = list(grid.run(wide))
+  assert [row.to_json() for row in rows[:4]] == known
+  assert [row.cell["bits"] for row in rows[4:]] == ["w2a2", "w2a2"]
+  assert ran == 2 * [None, None, 2, 2]  # two batches a network
+  assert all(row.metrics["qmse"] > 0 for row in rows[4:])
 
 
 def test_rows_hold_what_they_say_and_are_not_made_twice(made, monkeypatch):
