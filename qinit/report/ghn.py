@@ -19,8 +19,9 @@ _CHOICES = (
   "NoiseQuant trains with noise; all accuracies are with rounding.",
   "Weight ranges are absolute, or clipped at 1 % on either side where the row"
   " says percentile; activations are never clipped.",
-  "The standard error is the population's standard deviation over networks,"
-  " over the square root of their number.",
+  "The standard error of a mean is the population's standard deviation over"
+  " networks, over the square root of their number, as in the reference; those"
+  " of differences and their multiples take the sample's (n - 1).",
 )
 
 
@@ -49,8 +50,7 @@ def evaluation(study: Study) -> list[Block]:
     Heading("Evaluation of hypernetworks on unseen networks"),
     Paragraph(
       "Top-1 accuracy on CIFAR-10 in percent: mean ± standard error; maximum,"
-      " over networks that no training has seen."
-      f" {_images_sentence(records)}"
+      f" over networks that no training has seen. {_extent(records)}"
     ),
     ghn_tables.accuracy_table(records, "accuracy"),
     Paragraph("Top-5 accuracy."),
@@ -120,19 +120,22 @@ def _distributions(records):
     )
 
 
-def _images_sentence(records):
-  images = {
-    split: sorted(
-      {r.cell["images"] for r in records if r.cell["split"] == split}
-    )
-    for split in ghn_tables.SPLITS
-  }
-  parts = [
-    f"{ghn_tables.SPLITS[split]} {' or '.join(map(str, counts))}"
-    for split, counts in images.items()
-    if counts
-  ]
-  return f"Test images per split: {', '.join(parts)}."
+def _extent(records):
+  """Networks and images of each split, as a sentence."""
+  found = ghn_tables.by_cell(records)
+  parts = []
+  for split, name in ghn_tables.SPLITS.items():
+    members = [metrics for key, metrics in found.items() if key[3] == split]
+    images = {m["images"] for metrics in members for m in metrics.values()}
+    if members:
+      networks = _either({len(metrics) for metrics in members})
+      parts.append(f"{name} {networks} on {_either(images)}")
+  return f"Networks and test images: {', '.join(parts)}."
+
+
+def _either(counts):
+  """ "6 or 9"."""
+  return " or ".join(str(count) for count in sorted(counts))
 
 
 def _training_table(records):

@@ -21,6 +21,7 @@ def row(name, split, network, bits, accuracy, **more):
     "weight_clip": "absolute",
   }
   metrics = {
+    "images": 512,
     "accuracy": accuracy,
     "top5": min(100.0, accuracy + 20),
     "accuracy_change": 0.0,
@@ -151,7 +152,7 @@ def test_sections_render_and_every_figure_draws():
   text = to_markdown(blocks)
   assert "72.0 ± 1.4; 74.0" in text
   assert "W4/A4 simquant from ghn_q" in text
-  assert "Test (ID) 512" in text
+  assert "test images: Test (ID) 2 on 512, Deep 1 on 512." in text
   figures = [block for block in blocks if isinstance(block, Figure)]
   assert len({figure.name for figure in figures}) == len(figures) == 5
   for figure in figures:
