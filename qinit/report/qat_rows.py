@@ -12,7 +12,7 @@ from qinit.record import Record
 
 _AXES = ("arch", "bits", "start", "method", "quantizer")
 # The float stage of a training, and the stage for quantisation.
-STAGES = ("float_curve", "curve")
+_STAGES = ("float_curve", "curve")
 # What differs in training: equalising, correcting and learned rounding come
 # after that of ptq.
 _TRAININGS = ("ptq", "float_qat", "qat")
@@ -59,7 +59,7 @@ class Group:
   @property
   def is_drawn(self) -> bool:
     """Whether a curve was kept of a training that no other row has too."""
-    followed = any(points(r, s) for r in self.records for s in STAGES)
+    followed = any(points(r, s) for r in self.records for s in _STAGES)
     return followed and self.method in _TRAININGS
 
   def values(self, metric: str) -> list[float]:
