@@ -1,15 +1,14 @@
 """Rows of the graph networks by data set, method and beta, seeds together."""
 
 import dataclasses
-import math
-import statistics
 from collections.abc import Iterable
 
 from qinit.record import Record
+from qinit.report.seeds import Seeds
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
+class Group(Seeds):
   """The rows of one method on one data set, one a seed."""
 
   dataset: str
@@ -19,28 +18,9 @@ class Group:
   records: tuple[Record, ...]
 
   @property
-  def trained(self) -> tuple[Record, ...]:
-    return tuple(r for r in self.records if r.status == "ok")
-
-  @property
   def status(self) -> str:
     lost = len(self.records) - len(self.trained)
     return f"{lost} of {len(self.records)} diverged" if lost else "ok"
-
-  def values(self, metric: str) -> list[float]:
-    """The finite values of a metric."""
-    found = (r.metrics.get(metric) for r in self.trained)
-    return [v for v in found if v is not None and math.isfinite(v)]
-
-  def mean(self, metric: str) -> float | None:
-    """The mean over seeds; None without any."""
-    values = self.values(metric)
-    return statistics.fmean(values) if values else None
-
-  def sd(self, metric: str) -> float | None:
-    """The sample standard deviation; None for fewer than two seeds."""
-    values = self.values(metric)
-    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def groups(records: Iterable[Record]) -> list[Group]:

@@ -1,7 +1,6 @@
 """Rows of the initialisation study by cell of the grid, seeds together."""
 
 import dataclasses
-import functools
 import math
 import statistics
 from collections.abc import Iterable
@@ -10,13 +9,14 @@ from typing import TypeGuard
 from qinit.archs.zoo import ARCHS
 from qinit.params.initializers import INITIALIZERS
 from qinit.record import Record
+from qinit.report.seeds import Seeds
 
 AXES = ("arch", "init", "bits", "seed")
 MAIN_BITS = "w8a8"
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
+class Group(Seeds):
   """The rows of one architecture, initialiser and width; one row a seed."""
 
   arch: str
@@ -27,10 +27,6 @@ class Group:
   @property
   def name(self) -> str:
     return row_name(self.arch, self.init)
-
-  @functools.cached_property
-  def trained(self) -> tuple[Record, ...]:
-    return tuple(r for r in self.records if r.status == "ok")
 
   @property
   def diverged(self) -> bool:
@@ -58,21 +54,11 @@ class Group:
     found = (r.metrics.get(metric) for r in self.trained or self.records)
     return [v for v in found if _is_number(v)]
 
-  def mean(self, metric: str) -> float | None:
-    """The mean over `values`; None without any."""
-    values = self.values(metric)
-    return statistics.fmean(values) if values else None
-
   @property
   def minutes(self) -> float | None:
     """The mean time that a seed took; None where it was not recorded."""
     seconds = [r.env["seconds"] for r in self.records if "seconds" in r.env]
     return statistics.fmean(seconds) / 60 if seconds else None
-
-  def sd(self, metric: str) -> float | None:
-    """The sample standard deviation over seeds; None for fewer than two."""
-    values = self.values(metric)
-    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def row_name(arch: str, init: str) -> str:

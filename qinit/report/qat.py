@@ -1,6 +1,5 @@
 """The section on quantisation-aware training: start x method."""
 
-import statistics
 from collections.abc import Iterator
 
 from qinit.record import Record
@@ -153,8 +152,7 @@ def _numbers(group):
   yield _mean(group, "fp32_accuracy")
   yield _mean(group, "accuracy_before_qat")
   yield _mean(group, "quint8_accuracy")
-  found = group.values("quint8_accuracy")
-  yield number(statistics.stdev(found) if len(found) > 1 else None, 2)
+  yield number(group.sd("quint8_accuracy"), 2)
   yield _mean(group, "litert_accuracy")
   yield _mean(group, "litert_equal_codes", 3)
   yield _mean(group, "graph_equal_codes", 3)

@@ -3,12 +3,12 @@ quantizer, seeds together."""
 
 import dataclasses
 import itertools
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 
 from qinit.archs.zoo import ARCHS
 from qinit.record import Record
+from qinit.report.seeds import Seeds
 
 _AXES = ("arch", "bits", "start", "method", "quantizer")
 # The float stage of a training, and the stage for quantisation.
@@ -21,7 +21,7 @@ Curve = Sequence[Sequence[float]]  # [[step, accuracy]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
+class Group(Seeds):
   """The rows of one start, trained in one way, one a seed."""
 
   arch: str
@@ -30,10 +30,6 @@ class Group:
   method: str
   quantizer: str
   records: tuple[Record, ...]
-
-  @property
-  def trained(self) -> tuple[Record, ...]:
-    return tuple(r for r in self.records if r.status == "ok")
 
   @property
   def seeds(self) -> str:
@@ -61,15 +57,6 @@ class Group:
     """Whether a curve was kept of a training that no other row has too."""
     followed = any(points(r, s) for r in self.records for s in _STAGES)
     return followed and self.method in _TRAININGS
-
-  def values(self, metric: str) -> list[float]:
-    """The finite values of a metric, of the seeds that trained."""
-    found = (r.metrics.get(metric) for r in self.trained)
-    return [v for v in found if v is not None and math.isfinite(v)]
-
-  def mean(self, metric: str) -> float | None:
-    """The mean over seeds; None without any."""
-    return mean(self.values(metric))
 
   def arrivals(self, target: float) -> list[float | None]:
     """The steps until `target` percent, a seed that diverged too; None for a
