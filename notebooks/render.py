@@ -5,6 +5,7 @@
 About ten minutes of two CPU cores.
 """
 
+import argparse
 import asyncio
 import os
 import sys
@@ -91,4 +92,6 @@ def _places():
 
 
 if __name__ == "__main__":
-  main(*sys.argv[1:])
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("folder", help="where the pages are written")
+  main(parser.parse_args().folder)
