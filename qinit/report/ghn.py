@@ -84,13 +84,23 @@ def _own_widths(records):
     return []
   return [
     Heading("At the width that each was trained for", 3),
+    *_answer(ghn_tables.own_width_answers(records)),
     Paragraph(
       "Differences in points of accuracy, over networks ± their standard error,"
-      " and in brackets by how many standard errors; a control was trained in"
-      " float for as many steps."
+      " and in brackets by how many standard errors."
     ),
     table,
   ]
+
+
+def _answer(answers):
+  if answers:
+    yield Paragraph(
+      "Do hypernetworks trained through quantisation predict better networks"
+      " for it than one trained in float for as many steps (a control)? On"
+      f" unseen networks {'; '.join(answers)}.",
+      headline=True,
+    )
 
 
 def _scatter(records, ghn):

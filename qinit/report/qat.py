@@ -84,7 +84,7 @@ def section(study: Study) -> list[Block]:
       blocks.append(Heading(f"The study again, {changed}", 3))
       blocks.append(Paragraph(run_on(records)))
       blocks += _changes(first, records)
-    blocks += _part(records, own.get("epochs", 0), config)
+    blocks += _part(records, own.get("epochs", 0), config, config == main)
   return blocks
 
 
@@ -101,9 +101,9 @@ def _changes(first: list[Record], own: list[Record]) -> Iterator[Block]:
     yield Table(_CHANGED, tuple(rows), text_columns=5)
 
 
-def _part(records, epochs, config) -> Iterator[Block]:
+def _part(records, epochs, config, headline) -> Iterator[Block]:
   yield table(records)
-  yield from race(records)
+  yield from race(records, headline)
   if beside := beside_tfmot(records, epochs):
     yield Paragraph(
       "Beside TFMOT's default scheme: the same network, start, data and steps"

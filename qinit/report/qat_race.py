@@ -34,9 +34,10 @@ _WINS = (
 )
 
 
-def race(records: list[Record]) -> Iterator[Block]:
+def race(records: list[Record], headline: bool = True) -> Iterator[Block]:
   """Predicted starts against the best random start of each kind of training,
-  where both ran: the answer, what the table means, and the table."""
+  where both ran: the answer, a headline or not, what the table means, and the
+  table."""
   rows: list[tuple[str, ...]] = []
   found: dict[str, list[list[tuple[float, float]]]] = {}
   for way, scores in _by_way(records).items():
@@ -49,7 +50,7 @@ def race(records: list[Record]) -> Iterator[Block]:
       rows.append((*way, start, *(" / ".join(map(_score, p)) for p in pairs)))
   if rows:
     answers = "; ".join(_answer(start, pairs) for start, pairs in found.items())
-    yield Paragraph(_ANSWER.format(answers), headline=True)
+    yield Paragraph(_ANSWER.format(answers), headline)
     yield Paragraph(_MEANING)
     yield Table(_HEADERS, tuple(rows), text_columns=5)
 

@@ -7,7 +7,7 @@ import pytest
 
 from qinit.record import Record
 from qinit.report import ghn, ghn_figures, ghn_tables
-from qinit.report.document import Figure, to_markdown
+from qinit.report.document import Figure, Paragraph, to_markdown
 from qinit.report.sources import Study
 
 
@@ -116,6 +116,20 @@ def test_own_width_table_sets_a_hypernetwork_beside_chance_float_and_control():
     ),
     ("qat-w4a4", "Deep", "1", "20.0 ± 0.0", "–", "–", "–"),
   )
+  assert ghn_tables.own_width_answers(rows) == [
+    "qat-w4a4 is right on 53.5 % at W4/A4 (+20.50 ± 0.50 points beside control,"
+    " 2 networks)"
+  ]
+  (headline,) = [
+    block
+    for block in ghn.evaluation(_study(*rows))
+    if isinstance(block, Paragraph) and block.headline
+  ]
+  assert "qat-w4a4 is right on 53.5 %" in headline.text
+
+
+def test_without_a_control_there_is_no_answer():
+  assert ghn_tables.own_width_answers([row("w4a4", "test", 0, "w4a4", 1)]) == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from qinit.record import Record
 from qinit.report import qat
-from qinit.report.document import Heading, Table
+from qinit.report.document import Heading, Paragraph, Table
 from qinit.report.sources import Study
 
 
@@ -15,7 +15,9 @@ def row(config, start, seed, quantised, status="ok"):
     "quantizer": "simquant",
     "seed": seed,
   }
-  metrics = {"quint8_accuracy": quantised} if status == "ok" else {}
+  curve = [[0, 10.0], [100, quantised]]
+  metrics = {"quint8_accuracy": quantised, "curve": curve}
+  metrics = metrics if status == "ok" else {}
   return Record("qat", cell, config, metrics, status)
 
 
@@ -42,3 +44,10 @@ def test_other_settings_are_compared_over_the_cells_that_both_have():
   changed = next(block for block in below if isinstance(block, Table))
   cell = "DWS_Conv_With_BN", "w4a4", "ghn_a", "qat", "simquant"
   assert changed.rows == ((*cell, "1", "30.00", "34.50"),)
+  # Both studies answer whether a predicted start saves steps; one leads.
+  answers = [
+    block.headline
+    for block in blocks
+    if isinstance(block, Paragraph) and "save training" in block.text
+  ]
+  assert answers == [True, False]
