@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from qinit.report import style
 from qinit.report.ghn_tables import (
   CHANCE,
+  PAPER,
   SPLITS,
   by_cell,
   standard_error,
@@ -33,7 +34,7 @@ def accuracy_by_width(records) -> Figure:
   line per hypernetwork."""
   found = by_cell(records)
   splits = [s for s in SPLITS if any(key[3] == s for key in found)]
-  widths = list(dict.fromkeys(key[1] for key in found))
+  widths = _in_order(key[1] for key in found)
   lines = list(dict.fromkeys((key[0], key[2]) for key in found))
   figure = Figure(figsize=(3.1 * len(splits) + 0.6, 3.9), layout="constrained")
   axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
@@ -44,8 +45,7 @@ def accuracy_by_width(records) -> Figure:
     ax.set_xticks(range(len(widths)), [width_name(b) for b in widths])
     ax.set_title(SPLITS[split])
   axes[0].set_ylabel("Top-1 accuracy (%)")
-  handles, labels = axes[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc="outside lower center", ncols=4)
+  _legend_below(figure, axes[0])
   return figure
 
 
@@ -54,7 +54,7 @@ def quantised_against_float(records, ghn: str) -> Figure:
   """Each network's accuracy, quantised against float: a panel per width, a
   colour per split."""
   found = {k: v for k, v in by_cell(records).items() if k[0] == ghn}
-  widths = [w for w in dict.fromkeys(k[1] for k in found) if w != "float"]
+  widths = [w for w in _in_order(k[1] for k in found) if w != "float"]
   figure = Figure(
     figsize=(3.0 * max(len(widths), 1), 3.6), layout="constrained"
   )
@@ -66,8 +66,7 @@ def quantised_against_float(records, ghn: str) -> Figure:
     ax.set_title(width_name(width))
     ax.set_xlabel("Float accuracy (%)")
   axes[0].set_ylabel("Quantised accuracy (%)")
-  handles, labels = axes[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc="outside lower center", ncols=4)
+  _legend_below(figure, axes[0])
   figure.suptitle(ghn, fontweight="bold")
   return figure
 
@@ -115,8 +114,7 @@ def learning_curves(records) -> Figure:
   ):
     ax.set_xlabel("Step")
     ax.set_ylabel(label)
-  handles, labels = axes[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc="outside lower center", ncols=3)
+  _legend_below(figure, axes[0])
   return figure
 
 
@@ -132,6 +130,23 @@ def training_name(record) -> str:
   if cell["split"] != "train":
     parts.append("BN-free")
   return " ".join(parts) + f" from {cell['init_ghn']}"
+
+
+def _in_order(widths):
+  """Each once, the paper's from the widest on, then others."""
+  known = list(PAPER)
+  return sorted(
+    dict.fromkeys(widths),
+    key=lambda w: known.index(w) if w in known else len(known),
+  )
+
+
+def _legend_below(figure, ax):
+  """In as many columns as names of this length have room for."""
+  handles, labels = ax.get_legend_handles_labels()
+  inches = 0.6 + 0.09 * max(map(len, labels), default=0)
+  columns = max(1, int(figure.get_figwidth() / inches))
+  figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def _line(ax, found, widths, ghn, clip, split, i, count):

@@ -173,6 +173,20 @@ def test_sections_render_and_every_figure_draws():
     assert figure.draw().axes
 
 
+def test_widths_go_from_the_widest_and_the_legend_fits_one_panel():
+  rows = [
+    row(f"a-hypernetwork-{i}", "test", 0, bits, 30.0)
+    for i in range(4)
+    for bits in ("w4a4", "mixed", "float", "w8a8")
+  ]
+  figure = ghn_figures.accuracy_by_width(rows)
+  ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+  assert ticks == ["Float32", "W8/A8", "W4/A4", "Mixed"]
+  figure.draw_without_rendering()
+  box = figure.legends[0].get_window_extent()
+  assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
 def test_smoothing_keeps_a_line_straight():
   found = ghn_figures._smooth([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
   assert found[2:5] == pytest.approx([3, 4, 5])
