@@ -28,8 +28,9 @@ _SPLITS = flags.DEFINE_string(
 _BITS = flags.DEFINE_string(
   "bits",
   "float,w8a8,w4a8,w4a4,w2a2",
-  "Comma list of widths, float first;"
-  " mixed draws one of them (not w2a2) for each chain of layers.",
+  "Comma list of widths, float first; w2a2_noise is noise for rounding as in"
+  " training, w4a4_log logarithmic codes; mixed draws one of the widths (not"
+  " w2a2) for each chain of layers.",
 )
 _NETWORKS = flags.DEFINE_integer(
   "networks", 60, "Networks of each split, 0 for all.", lower_bound=0

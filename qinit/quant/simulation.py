@@ -109,9 +109,9 @@ class Simulated:
 
     Args:
       simulation: of all chains, or of each by the name of its output.
-      training: dropout and noise; what is noise in training is rounding
-        outside of it.
-      seed: two integers, for dropout and noise.
+      training: with dropout.
+      seed: two integers, for dropout and noise; without one, what is noise in
+        training is rounding.
     """
     own = self._with_norms(params)
     values = {INPUT: _rounded_input(x, self._input_range)}
@@ -120,7 +120,7 @@ class Simulated:
         how = simulation
       else:
         how = simulation[chain.output]
-      if QUANTIZERS[how.quantizer].random and not training:
+      if QUANTIZERS[how.quantizer].random and seed is None:
         how = dataclasses.replace(how, quantizer="simquant")
       inputs = [values[i] for i in chain.inputs]
       values[chain.output] = self._run(chain, own, inputs, how, training, seed)
@@ -147,7 +147,7 @@ class Simulated:
       self._step(n, w, how) for n, w in zip(chain.nodes, weights, strict=True)
     )
     seeds = []
-    if training and (QUANTIZERS[how.quantizer].random or _drops(steps)):
+    if QUANTIZERS[how.quantizer].random or (training and _drops(steps)):
       seeds = [node_seed(seed, chain.output)]
     xs = [value for value, _ in inputs]
     at_input = chain.inputs[0] == INPUT

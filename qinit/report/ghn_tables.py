@@ -42,7 +42,7 @@ def accuracy_table(records: Iterable[Record], metric: str) -> Table:
     rows=tuple(
       (
         ghn,
-        width_name(bits) + (f" ({clip})" if clip != "absolute" else ""),
+        _width(bits, clip),
         *(_cell(found.get((ghn, bits, clip, s), {}), metric) for s in splits),
       )
       for ghn, bits, clip in rows
@@ -69,12 +69,11 @@ def change_table(records: Iterable[Record]) -> Table:
   for (ghn, bits, clip, split), metrics in found.items():
     if bits == "float":
       continue
-    width = width_name(bits) + (f" ({clip})" if clip != "absolute" else "")
     rows.append(
       (
         ghn,
         SPLITS[split],
-        width,
+        _width(bits, clip),
         str(len(metrics)),
         *(
           _mean_and_error(_values(metrics, name), 3)
@@ -113,6 +112,7 @@ def own_width_table(records: Iterable[Record]) -> Table:
       (
         ghn,
         SPLITS[split],
+        _width(bits, clip),
         str(len(mine)),
         _mean_and_error(_values(mine, "accuracy"), 1),
         *(_with_ratio(d) for d in differences),
@@ -122,6 +122,7 @@ def own_width_table(records: Iterable[Record]) -> Table:
     (
       "Hypernetwork",
       "Split",
+      "Width",
       "Networks",
       "Accuracy",
       "From chance",
@@ -129,7 +130,7 @@ def own_width_table(records: Iterable[Record]) -> Table:
       *(f"From {name}" for name in others),
     ),
     tuple(rows),
-    text_columns=2,
+    text_columns=3,
   )
 
 
@@ -141,13 +142,14 @@ def own_width_answers(records: Iterable[Record]) -> list[str]:
   answers = []
   for (ghn, bits, clip, split), mine in _at_own_widths(found):
     for other in filter(is_control, _names(found)):
-      pairs = _differences(mine, found.get((other, bits, clip, split), {}))
-      if split == "test" and len(pairs) > 1:
-        points, _ = _points_and_ratio(pairs)
-        accuracy = number(statistics.fmean(_values(mine, "accuracy")), 1)
+      theirs = found.get((other, bits, clip, split), {})
+      shared = {n: metrics for n, metrics in mine.items() if n in theirs}
+      if split == "test" and len(shared) > 1:
+        points, _ = _points_and_ratio(_differences(shared, theirs))
+        accuracy = number(statistics.fmean(_values(shared, "accuracy")), 1)
         answers.append(
-          f"{ghn} is right on {accuracy} % at {width_name(bits)} ({points}"
-          f" points beside {other}, {len(pairs)} networks)"
+          f"{ghn} is right on {accuracy} % at {_width(bits, clip)} ({points}"
+          f" points beside {other}, {len(shared)} networks)"
         )
   return answers
 
@@ -168,7 +170,7 @@ def paired_table(records: Iterable[Record]) -> Table:
           (
             f"{ghn} − {other}",
             SPLITS[split],
-            width_name(bits),
+            _width(bits, clip),
             str(len(pairs)),
             points,
             ratio,
@@ -199,10 +201,16 @@ def by_cell(records: Iterable[Record]) -> dict[tuple, dict[int, dict]]:
 
 
 def width_name(bits: str) -> str:
-  """ "w4a8" as the paper has it, W4/A8."""
+  """ "w4a8" as the paper has it, W4/A8; "w2a2_noise" is W2/A2 noise."""
   if not bits.startswith("w"):
     return {"float": "Float32"}.get(bits, bits.capitalize())
-  return bits.upper().replace("A", "/A")
+  bits, *quantizer = bits.split("_")
+  return " ".join([bits.upper().replace("A", "/A"), *quantizer])
+
+
+def _width(bits, clip):
+  """ "W4/A8 (percentile)"; an absolute range of the weights goes unsaid."""
+  return width_name(bits) + (f" ({clip})" if clip != "absolute" else "")
 
 
 def standard_error(values: list[float]) -> float:

@@ -22,7 +22,8 @@ from qinit.files import short_name
 from qinit.ghn.hypernet import HyperNet
 from qinit.grid.task import Watcher
 from qinit.quant.mixed import Mixed
-from qinit.quant.scheme import parse_bits
+from qinit.quant.quantizers import QUANTIZERS
+from qinit.quant.scheme import parse_width
 from qinit.quant.simulation import Simulation
 from qinit.quant.weight_range import WEIGHT_CLIPS
 from qinit.record import Record
@@ -60,8 +61,9 @@ class GhnEval:
     label: what the rows call it; the name of its run folder by default.
     splits: of SPLITS.
     bits: "float", "w8a8", ... The first is always float: what quantisation
-      changes is counted from there. "mixed" draws one of the others but
-      "w2a2" for each chain of layers.
+      changes is counted from there. "w2a2_noise" is the noise that stands for
+      rounding in training, "w4a4_log" another row of QUANTIZERS likewise.
+      "mixed" draws one of the others but "w2a2" for each chain of layers.
     networks: of each split, the first so many; 0 for all.
     images: test images, in the order of the file; 0 for all.
     weight_clip: a row of WEIGHT_CLIPS.
@@ -100,8 +102,7 @@ class GhnEval:
 
   def identity(self) -> dict:
     """The settings that make two runs the same, the cells' axes apart."""
-    kept = ("weight_clip", "sampled", "virtual_edge")
-    return {key: getattr(self, key) for key in kept}
+    return {"sampled": self.sampled, "virtual_edge": self.virtual_edge}
 
   def cells(self) -> tuple["Cell", ...]:
     """The networks, split by split; raises DataError if they are missing."""
@@ -144,16 +145,27 @@ class GhnEval:
     """The quantisations by the name of their width."""
     ways = {bits: self._way(bits) for bits in self.bits if bits != _MIXED}
     if _MIXED in self.bits:
-      drawn = [w for bits, w in ways.items() if bits not in ("float", "w2a2")]
+      drawn = [
+        way
+        for bits, way in ways.items()
+        if way and way.quantizer == "simquant" and bits != "w2a2"
+      ]
       if not drawn:
         raise QinitError("mixed needs widths to draw from in --bits")
       ways[_MIXED] = Mixed(tuple(drawn), seed=0)
     return ways
 
-  def _way(self, bits):
-    (scheme,) = parse_bits(bits)
-    widths = scheme and (scheme.weight_bits, scheme.activation_bits)
-    return scheme and Simulation(*widths, weight_clip=self.weight_clip)
+  def _way(self, name):
+    if name == "float":
+      return None
+    bits, _, quantizer = name.partition("_")
+    scheme = parse_width(name if bits == "float" else bits)
+    return Simulation(
+      scheme.weight_bits,
+      scheme.activation_bits,
+      one_of("quantizer", quantizer or "simquant", QUANTIZERS),
+      self.weight_clip,
+    )
 
 
 @functools.lru_cache(1)
@@ -215,9 +227,7 @@ def evaluate(
     if params is None or ghn.config.widths:
       params = ghn.predict(spec, widths)
     stepped = with_steps(ghn, params, ways[bits], graph, widths)
-    logits = np.concatenate(
-      [logits_of(spec, stepped, x, ways[bits]).numpy() for x in images.batches]
-    )
+    logits = _logits(spec, stepped, images, ways[bits], row["network"])
     reference = logits if reference is None else reference
     metrics = _metrics(reference, logits, images.labels)
     status = "ok" if np.isfinite(logits).all() else "failed"
@@ -240,6 +250,17 @@ def layers(params) -> list[list]:
     for key, w in params.items()
     if key.endswith("kernel")
   ]
+
+
+def _logits(spec, params, images, way, network):
+  """Of all images; each batch has noise of its own, where `way` has noise."""
+  seeds = [np.array([network, i], np.int32) for i in range(len(images.batches))]
+  return np.concatenate(
+    [
+      logits_of(spec, params, x, way, seed=seed)
+      for x, seed in zip(images.batches, seeds, strict=True)
+    ]
+  )
 
 
 def _metrics(reference, logits, labels):

@@ -116,13 +116,25 @@ def test_it_is_the_fake_quant_graph_with_its_own_ranges(images):
   assert float(error) < 0.02
 
 
-def test_in_evaluation_noise_is_rounding(images):
+def test_without_a_seed_noise_is_rounding(images):
   spec, params = network()
   simulated = Simulated(spec, RANGE)
   rounded = simulated.forward(params, images, Simulation(4, 4))
   for name in ("noise", "noise_weights"):
     found = simulated.forward(params, images, Simulation(4, 4, name))
     np.testing.assert_array_equal(found, rounded)
+
+
+def test_with_a_seed_evaluation_has_its_noise(images):
+  spec, params = network()
+  simulated = Simulated(spec, RANGE)
+  exact = simulated.forward(params, images, Simulation(8, 8))
+  first, again, other = (
+    simulated.forward(params, images, Simulation(4, 4, "noise"), seed=[1, n])
+    for n in (2, 2, 3)
+  )
+  np.testing.assert_array_equal(first, again)
+  assert float(tf.norm(first - other)) > 0.01 * float(tf.norm(exact))
 
 
 @pytest.mark.parametrize(

@@ -108,24 +108,46 @@ def test_own_width_table_sets_a_hypernetwork_beside_chance_float_and_control():
     (
       "qat-w4a4",
       "Test (ID)",
+      "W4/A4",
       "2",
       "53.5 ± 2.5",
       "+43.50 ± 3.50 (12.4)",
       "-8.50 ± 1.50 (-5.7)",
       "+20.50 ± 0.50 (41.0)",
     ),
-    ("qat-w4a4", "Deep", "1", "20.0 ± 0.0", "–", "–", "–"),
+    ("qat-w4a4", "Deep", "W4/A4", "1", "20.0 ± 0.0", "–", "–", "–"),
   )
   assert ghn_tables.own_width_answers(rows) == [
     "qat-w4a4 is right on 53.5 % at W4/A4 (+20.50 ± 0.50 points beside control,"
     " 2 networks)"
   ]
+  more = [*rows, row("qat-w4a4", "test", 2, "w4a4", 90.0)]
+  answers = ghn_tables.own_width_answers(more)
+  assert answers == ghn_tables.own_width_answers(rows)
   (headline,) = [
     block
     for block in ghn.evaluation(_study(*rows))
     if isinstance(block, Paragraph) and block.headline
   ]
   assert "qat-w4a4 is right on 53.5 %" in headline.text
+
+
+def test_clipped_weights_are_named_and_compared_with_clipped_ones():
+  rows = [
+    dataclasses.replace(one, cell=one.cell | {"weight_clip": "percentile"})
+    for one in (
+      row("control", "bn_free", 0, "w4a8", 20.0),
+      row("control", "bn_free", 1, "w4a8", 20.0),
+      row("free-w4a8", "bn_free", 0, "w4a8", 21.0),
+      row("free-w4a8", "bn_free", 1, "w4a8", 24.0),
+    )
+  ]
+  rows += [row("control", "bn_free", n, "w4a8", 99.0) for n in range(2)]
+  (own,) = ghn_tables.own_width_table(rows).rows
+  assert own[1:3] == ("BN-Free", "W4/A8 (percentile)")
+  assert own[-1] == "+2.50 ± 1.50 (1.7)"
+  (pair,) = ghn_tables.paired_table(rows).rows
+  assert pair[2:5] == ("W4/A8 (percentile)", "2", "+2.50 ± 1.50")
 
 
 def test_without_a_control_there_is_no_answer():
@@ -152,7 +174,13 @@ def test_standard_error():
 
 
 @pytest.mark.parametrize(
-  "bits, name", [("float", "Float32"), ("w4a8", "W4/A8")]
+  "bits, name",
+  [
+    ("float", "Float32"),
+    ("w4a8", "W4/A8"),
+    ("w2a2_noise", "W2/A2 noise"),
+    ("mixed", "Mixed"),
+  ],
 )
 def test_width_names(bits, name):
   assert ghn_tables.width_name(bits) == name

@@ -45,9 +45,9 @@ def test_another_width_costs_itself_and_the_float_network(made, monkeypatch):
   known = [row.to_json() for row in grid.run(narrow)]
   ran = []
 
-  def counted(spec, params, x, how):
+  def counted(spec, params, x, how, seed):
     ran.append(how and how.weight_bits)
-    return logits_of(spec, params, x, how)
+    return logits_of(spec, params, x, how, seed=seed)
 
   monkeypatch.setattr(ghn_eval, "logits_of", counted)
   wide = dataclasses.replace(made, bits=("float", "w8a8", "w2a2"))
@@ -87,6 +87,16 @@ def test_rows_hold_what_they_say_and_are_not_made_twice(made, monkeypatch):
   assert found == rows and not complaints
 
 
+def test_noise_does_as_much_harm_as_the_fine_rounding_it_stands_for(made):
+  bits = ("float", "w8a8", "w8a8_noise", "w2a2", "w2a2_noise")
+  noisy = dataclasses.replace(made, bits=bits)
+  rows = list(grid.run(noisy))
+  qmse = {(r.cell["network"], r.cell["bits"]): r.metrics["qmse"] for r in rows}
+  for n in range(2):
+    assert 1 / 3 < qmse[n, "w8a8_noise"] / qmse[n, "w8a8"] < 3
+    assert qmse[n, "w2a2_noise"] != qmse[n, "w2a2"]
+
+
 def test_the_float_row_is_that_of_forward(made):
   images = Images.load(made)
   ghn = ghn_eval.load(made)
@@ -117,5 +127,11 @@ def test_top_accuracy_by_hand():
 def test_bad_settings_are_named(made):
   with pytest.raises(QinitError, match="begins with float"):
     dataclasses.replace(made, bits=("w8a8",))
+  with pytest.raises(
+    QinitError, match="unknown quantizer 'nois': did you mean"
+  ):
+    dataclasses.replace(made, bits=("float", "w2a2_nois"))
+  with pytest.raises(QinitError, match="'float_noise' is no width"):
+    dataclasses.replace(made, bits=("float", "float_noise"))
   with pytest.raises(QinitError, match="unknown split 'wider'"):
     dataclasses.replace(made, splits=("wider",))
