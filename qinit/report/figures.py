@@ -171,11 +171,7 @@ def _legend_below(figure, bright, total):
   if total > len(bright):
     faint = _faint() | {"label": f"{total - len(bright)} others"}
     handles.append(Line2D([], [], **faint))
-  figure.legend(
-    handles=handles,
-    loc="outside lower center",
-    ncols=min(6, max(1, len(handles))),
-  )
+  style.legend_below(figure, handles)
 
 
 def _strip(ax, x, histogram, top, color):

@@ -45,7 +45,7 @@ def accuracy_by_width(records) -> Figure:
     ax.set_xticks(range(len(widths)), [width_name(b) for b in widths])
     ax.set_title(SPLITS[split])
   axes[0].set_ylabel("Top-1 accuracy (%)")
-  _legend_below(figure, axes[0])
+  style.legend_below(figure)
   return figure
 
 
@@ -66,7 +66,7 @@ def quantised_against_float(records, ghn: str) -> Figure:
     ax.set_title(width_name(width))
     ax.set_xlabel("Float accuracy (%)")
   axes[0].set_ylabel("Quantised accuracy (%)")
-  _legend_below(figure, axes[0])
+  style.legend_below(figure)
   figure.suptitle(ghn, fontweight="bold")
   return figure
 
@@ -114,7 +114,7 @@ def learning_curves(records) -> Figure:
   ):
     ax.set_xlabel("Step")
     ax.set_ylabel(label)
-  _legend_below(figure, axes[0])
+  style.legend_below(figure)
   return figure
 
 
@@ -139,14 +139,6 @@ def _in_order(widths):
     dict.fromkeys(widths),
     key=lambda w: known.index(w) if w in known else len(known),
   )
-
-
-def _legend_below(figure, ax):
-  """In as many columns as names of this length have room for."""
-  handles, labels = ax.get_legend_handles_labels()
-  inches = 0.6 + 0.09 * max(map(len, labels), default=0)
-  columns = max(1, int(figure.get_figwidth() / inches))
-  figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def _line(ax, found, widths, ghn, clip, split, i, count):

@@ -24,7 +24,7 @@ def curves(records: list[Record]) -> Picture:
     ax.set_xlabel("Training steps")
     _lines(ax, members)
   columns[0].set_ylabel("Test accuracy (%)")
-  _legend(figure, columns)
+  style.legend_below(figure)
   return figure
 
 
@@ -45,17 +45,3 @@ def _lines(ax, members):
 
 def _plot(ax, curve, **look):
   ax.plot([p[0] for p in curve], [p[1] for p in curve], alpha=0.9, **look)
-
-
-def _legend(figure, columns):
-  """One for all panels, each line once."""
-  known: dict = {}
-  for ax in columns:
-    handles, labels = ax.get_legend_handles_labels()
-    known |= dict(zip(labels, handles, strict=True))
-  figure.legend(
-    list(known.values()),
-    list(known),
-    loc="outside lower center",
-    ncols=len(columns) + 1,
-  )

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import matplotlib
@@ -96,6 +96,23 @@ def drawing(draw: Callable) -> Callable:
       return draw(*args, **kwargs)
 
   return styled
+
+
+def legend_below(figure: Figure, handles: Iterable | None = None) -> None:
+  """One legend for all panels, each label once, in as many columns as labels
+  of this length have room for; of `handles` or of all that is labelled."""
+  if handles is None:
+    handles = (
+      handle
+      for ax in figure.axes
+      for handle in ax.get_legend_handles_labels()[0]
+    )
+  named = {handle.get_label(): handle for handle in handles}
+  inches = 0.6 + 0.075 * max(map(len, named), default=0)
+  columns = max(1, int(figure.get_figwidth() / inches))
+  figure.legend(
+    named.values(), named, loc="outside lower center", ncols=columns
+  )
 
 
 def logarithmic(axis) -> None:
