@@ -1,6 +1,6 @@
 """The sections on hypernetworks: their training and their evaluation."""
 
-from qinit.report import ghn_figures, ghn_tables
+from qinit.report import ghn_figures, ghn_noise, ghn_tables
 from qinit.report.document import (
   Block,
   Bullets,
@@ -67,6 +67,7 @@ def evaluation(study: Study) -> list[Block]:
   for ghn in dict.fromkeys(r.cell["ghn"] for r in records):
     blocks.append(_scatter(records, ghn))
   blocks += [*_distributions(records), *_own_widths(records)]
+  blocks += ghn_noise.section(records)
   blocks += [
     Heading("What quantisation changes, network by network", 3),
     ghn_tables.change_table(records),
