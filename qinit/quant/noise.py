@@ -17,5 +17,15 @@ def noise(x: tf.Tensor, lo, hi, step, seed) -> tf.Tensor:
   Args:
     seed: two integers; the same seed gives the same noise.
   """
-  e = tf.random.stateless_uniform(tf.shape(x), seed, -0.5, 0.5)
-  return tf.minimum(tf.maximum(x, lo), hi) + step * e
+  return tf.minimum(tf.maximum(x, lo), hi) + step * _uniform(tf.shape(x), seed)
+
+
+def _uniform(shape, seed):
+  """U[-1/2, 1/2] in 256 values about 0: a random integer gives four of them,
+  which takes a third of the time of four random numbers."""
+  count = tf.reduce_prod(shape)
+  drawn = tf.random.stateless_uniform(
+    [(count + 3) // 4], seed, minval=None, maxval=None, dtype=tf.int32
+  )
+  levels = tf.reshape(tf.bitcast(drawn, tf.uint8), [-1])[:count]
+  return (tf.cast(tf.reshape(levels, shape), tf.float32) - 127.5) / 256

@@ -16,6 +16,14 @@ def test_noise_is_uniform_over_one_step():
   assert abs(e.mean()) < 3 * np.sqrt(0.25 / 12 / len(_X))
 
 
+def test_noise_takes_256_values_equally_often():
+  e = noise(np.zeros([3, 333, 77], np.float32), -1.0, 1.0, 256.0, [1, 2])
+  values, counts = np.unique(e, return_counts=True)
+  np.testing.assert_array_equal(values, np.arange(256) - 127.5)
+  # Poisson counts of about 300: their own deviation is 17.
+  assert counts.min() > 300 - 5 * 17.3 and counts.max() < 300 + 5 * 17.3
+
+
 def test_the_clamp_stays():
   y = noise(_X, -1.0, 2.0, 0.5, [1, 2]).numpy()
   assert y.min() >= -1.25 and y.max() <= 2.25
