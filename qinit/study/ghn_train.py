@@ -3,6 +3,7 @@ simulated quantisation (GHN-QAT; Sections 4.2 to 4.5 of Starting Positions
 Matter)."""
 
 import dataclasses
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -66,7 +67,10 @@ def run(
   if rows:
     return rows[-1]
   trainer = Trainer(settings, stream(settings), workers)
-  trainer.run(report)
+  try:
+    trainer.run(report)
+  finally:
+    gc.unfreeze()
   row = trainer.row()
   if workers.chief:
     record.append(folder / "records.jsonl", row)
@@ -307,6 +311,10 @@ class Trainer:
     if self.workers.chief:
       report(progress)
     window.clear()
+    # What is left are traced functions, of millions of objects: the garbage
+    # collector need not look at them time and again.
+    gc.collect()
+    gc.freeze()
 
   def _writer(self):
     if not self.workers.chief:
