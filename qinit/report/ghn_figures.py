@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from qinit.report import style
 from qinit.report.ghn_tables import (
   CHANCE,
-  PAPER,
   SPLITS,
   by_cell,
   standard_error,
   width_name,
+  width_order,
 )
 
 _COLORS = (
@@ -34,7 +34,7 @@ def accuracy_by_width(records) -> Figure:
   line per hypernetwork."""
   found = by_cell(records)
   splits = [s for s in SPLITS if any(key[3] == s for key in found)]
-  widths = _in_order(key[1] for key in found)
+  widths = sorted({key[1] for key in found}, key=width_order)
   lines = list(dict.fromkeys((key[0], key[2]) for key in found))
   figure = Figure(figsize=(3.1 * len(splits) + 0.6, 3.9), layout="constrained")
   axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
@@ -54,7 +54,7 @@ def quantised_against_float(records, ghn: str) -> Figure:
   """Each network's accuracy, quantised against float: a panel per width, a
   colour per split."""
   found = {k: v for k, v in by_cell(records).items() if k[0] == ghn}
-  widths = [w for w in _in_order(k[1] for k in found) if w != "float"]
+  widths = sorted({k[1] for k in found} - {"float"}, key=width_order)
   figure = Figure(
     figsize=(3.0 * max(len(widths), 1), 3.6), layout="constrained"
   )
@@ -130,15 +130,6 @@ def training_name(record) -> str:
   if cell["split"] != "train":
     parts.append("BN-free")
   return " ".join(parts) + f" from {cell['init_ghn']}"
-
-
-def _in_order(widths):
-  """Each once, the paper's from the widest on, then others."""
-  known = list(PAPER)
-  return sorted(
-    dict.fromkeys(widths),
-    key=lambda w: known.index(w) if w in known else len(known),
-  )
 
 
 def _line(ax, found, widths, ghn, clip, split, i, count):

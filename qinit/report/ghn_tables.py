@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Iterable
 
+from qinit.quant.scheme import parse_width
 from qinit.record import Record
 from qinit.report.document import MISSING, Table, number
 
@@ -190,14 +191,21 @@ def is_control(ghn: str) -> bool:
 
 
 def by_cell(records: Iterable[Record]) -> dict[tuple, dict[int, dict]]:
-  """Metrics by network, by (hypernetwork, width, range of weights, split)."""
+  """Metrics by network, by (hypernetwork, width, range of weights, split): the
+  hypernetworks in their order, each from its widest width on."""
   found: dict[tuple, dict[int, dict]] = {}
   for record in records:
     if record.status == "ok":
       cell = record.cell
       key = (cell["ghn"], cell["bits"], cell["weight_clip"], cell["split"])
       found.setdefault(key, {})[cell["network"]] = record.metrics
-  return found
+  names, splits = _names(found), list(SPLITS)
+
+  def place(item):
+    (ghn, bits, clip, split), _ = item
+    return names.index(ghn), clip, width_order(bits), splits.index(split)
+
+  return dict(sorted(found.items(), key=place))
 
 
 def width_name(bits: str) -> str:
@@ -211,6 +219,16 @@ def width_name(bits: str) -> str:
 def _width(bits, clip):
   """ "W4/A8 (percentile)"; an absolute range of the weights goes unsaid."""
   return width_name(bits) + (f" ({clip})" if clip != "absolute" else "")
+
+
+def width_order(bits: str) -> tuple:
+  """A sorting key: float, from the widest on, noise behind the rounding that it
+  stands for, then mixed widths."""
+  if not bits.startswith("w"):
+    return (0 if bits == "float" else 2,)
+  width, _, quantizer = bits.partition("_")
+  scheme = parse_width(width)
+  return 1, -scheme.weight_bits, -scheme.activation_bits, quantizer
 
 
 def standard_error(values: list[float]) -> float:

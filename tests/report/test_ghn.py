@@ -223,3 +223,20 @@ def test_smoothing_keeps_a_line_straight():
 
 def _study(*records):
   return Study(records, {}, {}, {})
+
+
+def test_rows_added_later_stand_in_their_order():
+  added = ["w4a4", "float", "mixed", "w2a2_noise", "w3a3", "w2a2", "w4a8"]
+  rows = [row("q", "deep", 0, bits, 1.0) for bits in added]
+  rows += [row("r", "test", 0, "float", 1.0), row("q", "test", 0, "float", 1.0)]
+  table = ghn_tables.accuracy_table(rows, "accuracy")
+  assert [line[:2] for line in table.rows] == [
+    ("q", "Float32"),
+    ("q", "W4/A8"),
+    ("q", "W4/A4"),
+    ("q", "W3/A3"),
+    ("q", "W2/A2"),
+    ("q", "W2/A2 noise"),
+    ("q", "Mixed"),
+    ("r", "Float32"),
+  ]
