@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from qinit.graph.spec import INPUT, NetSpec
@@ -62,9 +63,10 @@ def split_by_node(params: Mapping) -> dict[str, dict]:
 
 
 def node_seed(seed, name):
-  """The seed of one node's random numbers; None without a seed."""
+  """The seed of one node's random numbers, without an operation of TensorFlow;
+  None without a seed."""
   if seed is None:
     return None
-  return tf.random.experimental.stateless_fold_in(
-    seed, zlib.crc32(name.encode()) & 0x7FFFFFFF
-  )
+  first, second = seed
+  own = zlib.crc32(name.encode()) & 0x7FFFFFFF
+  return np.array([int(first) ^ own, int(second)], np.int32)

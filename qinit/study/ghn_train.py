@@ -3,6 +3,7 @@ simulated quantisation (GHN-QAT; Sections 4.2 to 4.5 of Starting Positions
 Matter)."""
 
 import dataclasses
+import functools
 import gc
 import math
 import time
@@ -243,10 +244,7 @@ class Trainer:
     )
     outcome = self.workers.reduced(outcome)
     self.step.assign_add(1)
-    finite = math.isfinite(outcome.loss) and all(
-      bool(tf.reduce_all(tf.math.is_finite(g))) for g in outcome.gradients
-    )
-    if not finite:
+    if not (math.isfinite(outcome.loss) and _finite(outcome.gradients)):
       self._skip(number)
       return None, None
     self.adam.apply(outcome.gradients, self.rate())
@@ -353,3 +351,8 @@ class Trainer:
     if self.workers.chief:
       hypernetworks.save(self.folder / "ghn", self.ghn)
       manager.save(checkpoint_number=int(self.step))
+
+
+@functools.partial(tf.function, autograph=False)
+def _finite(gradients):
+  return tf.math.is_finite(tf.linalg.global_norm(gradients))
