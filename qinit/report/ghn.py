@@ -16,7 +16,8 @@ _CHOICES = (
   "Ranges of activations and of weights are those of the batch of 64 test"
   " images at hand, as BatchNorm's statistics are. A tensor that a concat and"
   " others read is rounded with its own range, and again in the concat.",
-  "NoiseQuant trains with noise; all accuracies are with rounding.",
+  "NoiseQuant trains with noise; accuracies are with rounding unless the width"
+  " says noise.",
   "Weight ranges are absolute, or clipped at 1 % on either side where the row"
   " says percentile; activations are never clipped.",
   "The standard error of a mean is the population's standard deviation over"
