@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import gc
+import logging
 import multiprocessing
 import os
 import threading
@@ -147,6 +148,7 @@ def _serve(pipe):
   threading.Thread(target=_end_with_parent, daemon=True).start()
   with silenced():  # importing TensorFlow writes to stderr
     work = pipe.recv()
+  logging.getLogger("tensorflow").setLevel("ERROR")  # as `load_tensorflow`
   relay = Relay(lambda *event: pipe.send(("event", event)))
   while True:
     task = pipe.recv()

@@ -65,6 +65,12 @@ def stored(study):
   return values(rows)
 
 
+def test_processes_keep_tensorflows_warnings_to_themselves(tmp_path, capfd):
+  engine = functools.partial(processes, jobs=2)
+  assert values(grid.run(ToyStudy(str(tmp_path)), engine=engine)) == ALL
+  assert "retraced" not in capfd.readouterr().err
+
+
 def test_rows_and_news(tmp_path, engine):
   study, listener = ToyStudy(str(tmp_path)), Listener()
   assert values(grid.run(study, listener, engine)) == ALL == stored(study)
