@@ -36,13 +36,16 @@ def accuracy_by_width(records) -> Figure:
   splits = [s for s in SPLITS if any(key[3] == s for key in found)]
   widths = sorted({key[1] for key in found}, key=width_order)
   lines = list(dict.fromkeys((key[0], key[2]) for key in found))
-  figure = Figure(figsize=(3.1 * len(splits) + 0.6, 3.9), layout="constrained")
+  panel = max(3.1, 0.65 * len(widths))
+  figure = Figure(
+    figsize=(panel * len(splits) + 0.6, 3.9), layout="constrained"
+  )
   axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
   for ax, split in zip(axes, splits, strict=True):
     for i, (ghn, clip) in enumerate(lines):
       _line(ax, found, widths, ghn, clip, split, i, len(lines))
     ax.axhline(CHANCE, color=style.GREY, linewidth=0.8, linestyle=":")
-    ax.set_xticks(range(len(widths)), [width_name(b) for b in widths])
+    ax.set_xticks(range(len(widths)), _ticks(widths))
     ax.set_title(SPLITS[split])
   axes[0].set_ylabel("Top-1 accuracy (%)")
   style.legend_below(figure)
@@ -130,6 +133,11 @@ def training_name(record) -> str:
   if cell["split"] != "train":
     parts.append("BN-free")
   return " ".join(parts) + f" from {cell['init_ghn']}"
+
+
+def _ticks(widths):
+  """ "W2/A2 noise" in two lines."""
+  return [width_name(bits).replace(" ", "\n") for bits in widths]
 
 
 def _line(ax, found, widths, ghn, clip, split, i, count):

@@ -240,3 +240,11 @@ def test_rows_added_later_stand_in_their_order():
     ("q", "Mixed"),
     ("r", "Float32"),
   ]
+
+
+def test_exploded_logits_do_not_fill_the_table():
+  rows = [row("q", "test", n, "w2a2", 10.0) for n in range(2)]
+  rows[0].metrics["qmse"], rows[1].metrics["qmse"] = 4.0e10, 2.0e10
+  (line,) = ghn_tables.change_table(rows).rows
+  assert line[5] == "3.0e+10 ± 7.1e+09"
+  assert line[6] == "1.000 ± 0.000"
