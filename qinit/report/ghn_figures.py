@@ -4,6 +4,7 @@ import statistics
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from qinit.report import style
 from qinit.report.ghn_tables import (
@@ -117,6 +118,10 @@ def learning_curves(records) -> Figure:
   ):
     ax.set_xlabel("Step")
     ax.set_ylabel(label)
+  axes[0].set_yscale("log")  # a single network's loss may be large
+  axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
+  axes[0].yaxis.set_major_formatter("{x:g}")
+  axes[0].yaxis.set_minor_formatter(NullFormatter())
   style.legend_below(figure)
   return figure
 
