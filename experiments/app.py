@@ -1,6 +1,5 @@
 """What every command shares: how it starts and how it ends."""
 
-import logging as standard_logging
 import os
 import sys
 import warnings
@@ -14,6 +13,7 @@ from absl import app, flags, logging
 
 from qinit import load_tensorflow as load_tensorflow
 from qinit.errors import QinitError
+from qinit.quiet import mute_tensorflow
 
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 
@@ -52,7 +52,7 @@ def _parse(argv):
 def _guarded(main, argv):
   # TensorFlow logs its savers' timings and retracings amid our progress.
   logging.get_absl_logger().setLevel("ERROR")
-  standard_logging.getLogger("tensorflow").setLevel("ERROR")
+  mute_tensorflow()
   warnings.filterwarnings("ignore", "Warning: Enabling `experimental_preserve")
   try:
     if len(argv) > 1:

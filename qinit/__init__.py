@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import os
 
-from qinit.quiet import silenced
+from qinit.quiet import mute_tensorflow, silenced
 
 __version__ = "0.1.0"
 
@@ -41,8 +41,8 @@ def load_tensorflow() -> None:
   can be told not to, and without its warnings later on (of retracing, say)."""
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   with silenced():
-    import tensorflow
-  tensorflow.get_logger().setLevel("ERROR")
+    importlib.import_module("tensorflow")
+  mute_tensorflow()
 
 
 def __getattr__(name):

@@ -1,6 +1,7 @@
-"""What libraries write to stderr behind Python's back, kept from it."""
+"""What libraries write to stderr unasked, kept from it."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 
@@ -16,3 +17,9 @@ def silenced() -> Iterator[None]:
     os.dup2(stderr, 2)
     os.close(stderr)
     os.close(nowhere)
+
+
+def mute_tensorflow() -> None:
+  """No more of TensorFlow's warnings, of retracing, say; it need not have been
+  imported yet."""
+  logging.getLogger("tensorflow").setLevel("ERROR")

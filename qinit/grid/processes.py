@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import gc
-import logging
 import multiprocessing
 import os
 import threading
@@ -14,7 +13,7 @@ from multiprocessing import connection
 from qinit import memory
 from qinit.errors import RunError
 from qinit.grid.task import Relay, Task, Watcher, Work, replay, thread_limits
-from qinit.quiet import silenced
+from qinit.quiet import mute_tensorflow, silenced
 from qinit.record import Record
 
 
@@ -148,7 +147,7 @@ def _serve(pipe):
   threading.Thread(target=_end_with_parent, daemon=True).start()
   with silenced():  # importing TensorFlow writes to stderr
     work = pipe.recv()
-  logging.getLogger("tensorflow").setLevel("ERROR")  # as `load_tensorflow`
+  mute_tensorflow()
   relay = Relay(lambda *event: pipe.send(("event", event)))
   while True:
     task = pipe.recv()

@@ -4,13 +4,13 @@ import statistics
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from qinit.report import style
 from qinit.report.ghn_tables import (
   CHANCE,
   SPLITS,
   by_cell,
+  clip_name,
   standard_error,
   width_name,
   width_order,
@@ -118,10 +118,7 @@ def learning_curves(records) -> Figure:
   ):
     ax.set_xlabel("Step")
     ax.set_ylabel(label)
-  axes[0].set_yscale("log")  # a single network's loss may be large
-  axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
-  axes[0].yaxis.set_major_formatter("{x:g}")
-  axes[0].yaxis.set_minor_formatter(NullFormatter())
+  style.logarithmic(axes[0].yaxis)  # a single network's loss may be large
   style.legend_below(figure)
   return figure
 
@@ -158,7 +155,7 @@ def _line(ax, found, widths, ghn, clip, split, i, count):
     color=_COLORS[i % len(_COLORS)],
     marker=_MARKERS[i % len(_MARKERS)],
     capsize=2,
-    label=ghn + (f" ({clip})" if clip != "absolute" else ""),
+    label=ghn + clip_name(clip),
   )
 
 

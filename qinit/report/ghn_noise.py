@@ -1,7 +1,7 @@
 """What noise in the place of rounding does not show (NoiseQuant)."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from qinit.quant.scheme import parse_width
 from qinit.record import Record
@@ -12,9 +12,8 @@ _NOISE = "_noise"
 _QUARTILES = slice(3, 6)  # of a row of `ghn_eval.layers`: name, 0, 1, 25, ...
 
 
-def section(records: Iterable[Record]) -> list[Block]:
+def section(records: Sequence[Record]) -> list[Block]:
   """A paragraph, where something was evaluated with noise; else nothing."""
-  records = list(records)
   found = answers(records)
   if not found:
     return []
@@ -27,7 +26,7 @@ def section(records: Iterable[Record]) -> list[Block]:
   ]
 
 
-def answers(records: list[Record]) -> list[str]:
+def answers(records: Sequence[Record]) -> list[str]:
   """A sentence for each hypernetwork, width and split with both accuracies,
   and for each such hypernetwork and width how many kernels are mostly 0."""
   found, sentences = by_cell(records), []

@@ -217,9 +217,13 @@ def width_name(bits: str) -> str:
   return " ".join([bits.upper().replace("A", "/A"), *quantizer])
 
 
+def clip_name(clip: str) -> str:
+  """ " (percentile)"; an absolute range of the weights goes unsaid."""
+  return "" if clip == "absolute" else f" ({clip})"
+
+
 def _width(bits, clip):
-  """ "W4/A8 (percentile)"; an absolute range of the weights goes unsaid."""
-  return width_name(bits) + (f" ({clip})" if clip != "absolute" else "")
+  return width_name(bits) + clip_name(clip)
 
 
 def width_order(bits: str) -> tuple:

@@ -117,7 +117,7 @@ def legend_below(figure: Figure, handles: Iterable | None = None) -> None:
 
 def logarithmic(axis) -> None:
   """A logarithmic axis with numbers at 1, 2 and 5 times powers of ten."""
-  axis.axes.set_xscale("log")
+  axis.axes.set(**{f"{axis.axis_name}scale": "log"})
   axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
   axis.set_major_formatter("{x:g}")
   axis.set_minor_formatter(NullFormatter())
