@@ -1,6 +1,11 @@
 """The sections on hypernetworks: their training and their evaluation."""
 
-from qinit.report import ghn_figures, ghn_noise, ghn_tables
+from qinit.report import (
+  ghn_figures,
+  ghn_noise,
+  ghn_remedies,
+  ghn_tables,
+)
 from qinit.report.document import (
   Block,
   Bullets,
@@ -32,7 +37,9 @@ def training(study: Study) -> list[Block]:
     Heading("Training of hypernetworks"),
     Paragraph(
       "GHN-Q is trained in float, GHN-QAT through simulated quantisation; loss"
-      " and accuracy are those of training, over the last tenth of the steps."
+      " and accuracy are those of training, over the last tenth of the steps;"
+      " oscillating is how much of a network's predicted weights jumps to and"
+      " fro between two codes at the end, in percent."
     ),
     _training_table(study.records),
     Figure(
@@ -46,12 +53,12 @@ def training(study: Study) -> list[Block]:
 
 def evaluation(study: Study) -> list[Block]:
   """Tables 3 to 5, what quantisation changes, and figures."""
-  records = study.records
+  records, with_remedies = ghn_remedies.apart(study.records)
   blocks: list[Block] = [
     Heading("Evaluation of hypernetworks on unseen networks"),
     Paragraph(
       "Top-1 accuracy on CIFAR-10 in percent: mean ± standard error; maximum,"
-      f" over networks that no training has seen. {_extent(records)}"
+      f" over networks that no training has seen. {ghn_tables.extent(records)}"
     ),
     ghn_tables.accuracy_table(records, "accuracy"),
     Paragraph("Top-5 accuracy."),
@@ -74,6 +81,7 @@ def evaluation(study: Study) -> list[Block]:
     ghn_tables.change_table(records),
     Heading("Paired differences between hypernetworks", 3),
     ghn_tables.paired_table(records),
+    *ghn_remedies.section(with_remedies),
     Heading("Choices", 3),
     Bullets(_CHOICES),
   ]
@@ -132,24 +140,6 @@ def _distributions(records):
     )
 
 
-def _extent(records):
-  """Networks and images of each split, as a sentence."""
-  found = ghn_tables.by_cell(records)
-  parts = []
-  for split, name in ghn_tables.SPLITS.items():
-    members = [metrics for key, metrics in found.items() if key[3] == split]
-    images = {m["images"] for metrics in members for m in metrics.values()}
-    if members:
-      networks = _either({len(metrics) for metrics in members})
-      parts.append(f"{name} {networks} on {_either(images)}")
-  return f"Networks and test images: {', '.join(parts)}."
-
-
-def _either(counts):
-  """ "6 or 9"."""
-  return " or ".join(str(count) for count in sorted(counts))
-
-
 def _training_table(records):
   return Table(
     (
@@ -159,6 +149,7 @@ def _training_table(records):
       "Loss",
       "Accuracy",
       "Skipped",
+      "Oscillating",
       "Minutes",
       "Hardware",
     ),
@@ -175,6 +166,7 @@ def _training_row(record):
     number(metrics["loss"], 3),
     number(metrics["accuracy"], 1),
     str(metrics["skipped"]),
+    number(metrics.get("oscillating"), 1),
     number(env.get("seconds", 0) / 60, 1),
     place(env, metrics.get("workers", 1)),
   )

@@ -27,6 +27,7 @@ _COLORS = (
   style.GREY,
 )
 _MARKERS = "os^Dv<>x"
+_SHORT = 10  # curves of less than a tenth of the longest are not drawn
 
 
 @style.drawing
@@ -56,7 +57,7 @@ def accuracy_by_width(records) -> Figure:
 @style.drawing
 def quantised_against_float(records, ghn: str) -> Figure:
   """Each network's accuracy, quantised against float: a panel per width, a
-  colour per split."""
+  colour per split, crosses where weights are clipped."""
   found = {k: v for k, v in by_cell(records).items() if k[0] == ghn}
   widths = sorted({k[1] for k in found} - {"float"}, key=width_order)
   figure = Figure(
@@ -99,7 +100,10 @@ def predicted_weights(layers: list[list], title: str) -> Figure:
 
 @style.drawing
 def learning_curves(records) -> Figure:
-  """Loss and accuracy of the trainings by step."""
+  """Loss and accuracy of the trainings by step, but of those too short to be
+  seen beside the longest."""
+  longest = max(record.metrics["steps"] for record in records)
+  records = [r for r in records if r.metrics["steps"] >= longest / _SHORT]
   figure = Figure(figsize=(11, 4), layout="constrained")
   axes = figure.subplots(1, 2)
   for i, record in enumerate(records):
@@ -132,6 +136,11 @@ def training_name(record) -> str:
     parts.append(cell["quantizer"])
   if cell["weight_clip"] != "absolute":
     parts.append(cell["weight_clip"])
+  parts += [
+    f"{option.replace('_', ' ')} {cell[option]:g}"
+    for option in ("damping", "norm_penalty")
+    if cell.get(option)
+  ]
   if cell["split"] != "train":
     parts.append("BN-free")
   return " ".join(parts) + f" from {cell['init_ghn']}"
@@ -170,7 +179,11 @@ def _cloud(ax, found, ghn, width, split, color):
       ]
       if pairs:
         ax.scatter(
-          *zip(*pairs, strict=True), s=12, color=color, label=SPLITS[split]
+          *zip(*pairs, strict=True),
+          s=12,
+          color=color,
+          marker="o" if clip == "absolute" else "x",
+          label=SPLITS[split] + clip_name(clip),
         )
 
 

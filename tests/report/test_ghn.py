@@ -146,8 +146,19 @@ def test_clipped_weights_are_named_and_compared_with_clipped_ones():
   (own,) = ghn_tables.own_width_table(rows).rows
   assert own[1:3] == ("BN-Free", "W4/A8 (percentile)")
   assert own[-1] == "+2.50 ± 1.50 (1.7)"
+  assert ghn_tables.own_width_answers(rows) == [
+    "free-w4a8 is right on 22.5 % at W4/A8 (percentile) (+2.50 ± 1.50 points"
+    " beside control, 2 BN-Free networks)"
+  ]
   (pair,) = ghn_tables.paired_table(rows).rows
   assert pair[2:5] == ("W4/A8 (percentile)", "2", "+2.50 ± 1.50")
+
+
+def test_the_papers_table_5_stands_under_bn_free():
+  row = to_markdown([ghn_tables.paper_table()]).splitlines()[-2].split(" | ")
+  assert row[0].endswith("GHN-QAT, BN-free (Table 5)")
+  assert row[1:5] == ["W4/A8", "–", "–", "–"]
+  assert row[5].startswith("50.2; 60.9")
 
 
 def test_without_a_control_there_is_no_answer():
@@ -165,6 +176,38 @@ def test_the_training_table_tells_of_workers(workers, threads, text):
     env={"hardware": "X", "threads": threads},
   )
   assert text in to_markdown(ghn.training(_study(record)))
+
+
+def test_the_training_table_tells_of_oscillation_and_of_penalties():
+  record = dataclasses.replace(
+    TRAINING,
+    cell=TRAINING.cell | {"damping": 1e-4, "norm_penalty": 3e-5},
+    metrics=TRAINING.metrics | {"oscillating": 48.3},
+  )
+  text = to_markdown(ghn.training(_study(record)))
+  name = "W4/A4 simquant damping 0.0001 norm penalty 3e-05 from ghn_q"
+  assert name in text
+  assert "| 48.3 |" in text
+
+
+def test_clipped_networks_have_a_mark_of_their_own():
+  rows = [row("q", "test", 0, bits, 9.0) for bits in ("float", "w4a4")]
+  rows += [
+    dataclasses.replace(one, cell=one.cell | {"weight_clip": "percentile"})
+    for one in rows
+  ]
+  figure = ghn_figures.quantised_against_float(rows, "q")
+  labels = [text.get_text() for text in figure.legends[0].get_texts()]
+  assert labels == ["Test (ID)", "Test (ID) (percentile)"]
+
+
+def test_curves_too_short_to_be_seen_are_not_drawn():
+  long, short = (
+    dataclasses.replace(TRAINING, metrics=TRAINING.metrics | {"steps": steps})
+    for steps in (301, 30)
+  )
+  drawn = ghn_figures.learning_curves([long, short, short])
+  assert [len(ax.lines) for ax in drawn.axes] == [1, 1]
 
 
 def test_standard_error():
