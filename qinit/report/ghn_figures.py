@@ -26,7 +26,7 @@ _COLORS = (
   style.BLACK,
   style.GREY,
 )
-_MARKERS = "os^Dv<>x"
+_MARKERS = "os^Dv<>"  # with colours, 56 pairs
 _SHORT = 10  # curves of less than a tenth of the longest are not drawn
 
 
