@@ -91,7 +91,7 @@ def change_table(records: Iterable[Record]) -> Table:
         _width(bits, clip),
         str(len(metrics)),
         *(
-          _mean_and_error(_values(metrics, name), 3)
+          mean_and_error(metrics, name, 3)
           for name in ("accuracy_change", "qmse", "qce")
         ),
       )
@@ -129,7 +129,7 @@ def own_width_table(records: Iterable[Record]) -> Table:
         SPLITS[split],
         _width(bits, clip),
         str(len(mine)),
-        _mean_and_error(_values(mine, "accuracy"), 1),
+        mean_and_error(mine, "accuracy", 1),
         *(_with_ratio(d) for d in differences),
       )
     )
@@ -289,16 +289,13 @@ def _values(metrics, name):
 def _cell(metrics, name):
   if not metrics:
     return MISSING
-  values = _values(metrics, name)
-  return f"{_mean_and_error(values, 1)}; {number(max(values), 1)}"
+  best = number(max(_values(metrics, name)), 1)
+  return f"{mean_and_error(metrics, name, 1)}; {best}"
 
 
 def mean_and_error(metrics: dict[int, dict], name: str, digits: int) -> str:
   """ "72.0 ± 1.4", over networks; in powers of ten where it explodes."""
-  return _mean_and_error(_values(metrics, name), digits)
-
-
-def _mean_and_error(values, digits):
+  values = _values(metrics, name)
   mean, error = statistics.fmean(values), standard_error(values)
   if abs(mean) >= _HUGE:
     return f"{mean:.1e} ± {error:.1e}"

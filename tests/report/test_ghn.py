@@ -31,6 +31,13 @@ def row(name, split, network, bits, accuracy, **more):
   return Record("ghn_eval", cell, "digest", metrics | more)
 
 
+def clipped(rows):
+  return [
+    dataclasses.replace(one, cell=one.cell | {"weight_clip": "percentile"})
+    for one in rows
+  ]
+
+
 LAYERS = [
   [f"cells.{i}/kernel", -1, -0.5, -0.1, 0, 0.1, 0.5, 1] for i in range(3)
 ]
@@ -133,15 +140,14 @@ def test_own_width_table_sets_a_hypernetwork_beside_chance_float_and_control():
 
 
 def test_clipped_weights_are_named_and_compared_with_clipped_ones():
-  rows = [
-    dataclasses.replace(one, cell=one.cell | {"weight_clip": "percentile"})
-    for one in (
+  rows = clipped(
+    [
       row("control", "bn_free", 0, "w4a8", 20.0),
       row("control", "bn_free", 1, "w4a8", 20.0),
       row("free-w4a8", "bn_free", 0, "w4a8", 21.0),
       row("free-w4a8", "bn_free", 1, "w4a8", 24.0),
-    )
-  ]
+    ]
+  )
   rows += [row("control", "bn_free", n, "w4a8", 99.0) for n in range(2)]
   (own,) = ghn_tables.own_width_table(rows).rows
   assert own[1:3] == ("BN-Free", "W4/A8 (percentile)")
@@ -192,10 +198,7 @@ def test_the_training_table_tells_of_oscillation_and_of_penalties():
 
 def test_clipped_networks_have_a_mark_of_their_own():
   rows = [row("q", "test", 0, bits, 9.0) for bits in ("float", "w4a4")]
-  rows += [
-    dataclasses.replace(one, cell=one.cell | {"weight_clip": "percentile"})
-    for one in rows
-  ]
+  rows += clipped(rows)
   figure = ghn_figures.quantised_against_float(rows, "q")
   labels = [text.get_text() for text in figure.legends[0].get_texts()]
   assert labels == ["Test (ID)", "Test (ID) (percentile)"]

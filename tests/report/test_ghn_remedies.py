@@ -1,19 +1,9 @@
 """Remedies beside the training without them, from rows made by hand."""
 
-import dataclasses
-
 from qinit.report import ghn, ghn_remedies
 from qinit.report.document import to_markdown
 from qinit.report.sources import Study
-from tests.report.test_ghn import row
-
-
-def clipped(*rows):
-  return [
-    dataclasses.replace(one, cell=one.cell | {"weight_clip": "percentile"})
-    for one in rows
-  ]
-
+from tests.report.test_ghn import clipped, row
 
 ROWS = [
   row("other", "test", 0, "w2a2", 12.0),
@@ -22,10 +12,12 @@ ROWS = [
   row("w2a2+absolute", "test", 0, "w2a2", 10.0, qmse=2e10),
   row("w2a2+absolute", "test", 1, "w2a2", 10.0, qmse=4e10),
   *clipped(
-    row("w2a2+percentile+damping", "test", 0, "float", 21.0),
-    row("w2a2+percentile+damping", "test", 1, "float", 21.0),
-    row("w2a2+percentile+damping", "test", 0, "w2a2", 14.0),
-    row("w2a2+percentile+damping", "test", 1, "w2a2", 17.0),
+    [
+      row("w2a2+percentile+damping", "test", 0, "float", 21.0),
+      row("w2a2+percentile+damping", "test", 1, "float", 21.0),
+      row("w2a2+percentile+damping", "test", 0, "w2a2", 14.0),
+      row("w2a2+percentile+damping", "test", 1, "w2a2", 17.0),
+    ]
   ),
 ]
 
