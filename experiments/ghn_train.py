@@ -18,10 +18,10 @@ from experiments import app
 from experiments.progress import duration
 
 _BITS = flags.DEFINE_string(
-  "bits", "float", "float, w8a8, w4a8, w4a4, w2a2, ..., or a comma list."
-)
-_PER_LAYER = flags.DEFINE_bool(
-  "per_layer", False, "Each chain of layers draws its own of several --bits."
+  "bits",
+  "float",
+  "float, w8a8, w4a8, w4a4, w2a2, ..., or a comma list, in which w2a2_noise"
+  " takes another --quantizer and mixed draws widths for each chain of layers.",
 )
 _QUANTIZER = flags.DEFINE_string(
   "quantizer", "simquant", "simquant, noise, noise_weights or log."
@@ -102,7 +102,6 @@ def _settings():
 
   return GhnTrain(
     bits=tuple(part.strip() for part in _BITS.value.split(",")),
-    per_layer=_PER_LAYER.value,
     quantizer=_QUANTIZER.value,
     weight_clip=_WEIGHT_CLIP.value,
     init_ghn=None if _INIT_GHN.value == "none" else _INIT_GHN.value,

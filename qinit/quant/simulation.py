@@ -18,6 +18,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from qinit.errors import QinitError
 from qinit.functional import chains
 from qinit.functional.chains import Chain
 from qinit.functional.forward import node_seed, split_by_node
@@ -42,12 +43,23 @@ class Simulation:
 
   Where the steps of kernels are learned, the parameters hold
   "node/log_step" beside "node/kernel".
+
+  Raises:
+    QinitError: if steps are to be learned where there are none.
   """
 
   weight_bits: int = 8
   activation_bits: int = 8
   quantizer: str = "simquant"
   weight_clip: str = "absolute"
+
+  def __post_init__(self):
+    uniform = QUANTIZERS[self.quantizer].uniform
+    if self.weight_clip == "learned" and not uniform:
+      raise QinitError(
+        f"the {self.quantizer} quantizer has no step to learn: choose another"
+        " weight clip than learned"
+      )
 
 
 @dataclasses.dataclass(frozen=True)

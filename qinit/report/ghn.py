@@ -5,6 +5,7 @@ from qinit.report import (
   ghn_noise,
   ghn_remedies,
   ghn_tables,
+  ghn_widths,
 )
 from qinit.report.document import (
   Block,
@@ -77,6 +78,7 @@ def evaluation(study: Study) -> list[Block]:
   for ghn in dict.fromkeys(r.cell["ghn"] for r in records):
     blocks.append(_scatter(records, ghn))
   blocks += [*_distributions(records), *_own_widths(records)]
+  blocks += ghn_widths.section(records)
   blocks += ghn_noise.section(records)
   blocks += [
     Heading("What quantisation changes, network by network", 3),

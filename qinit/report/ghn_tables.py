@@ -229,13 +229,17 @@ def is_control(ghn: str) -> bool:
 
 def by_cell(records: Iterable[Record]) -> dict[tuple, dict[int, dict]]:
   """Metrics by network, by (hypernetwork, width, range of weights, split): the
-  hypernetworks in their order, each from its widest width on."""
+  hypernetworks in their order, each from its widest width on. Of a network's
+  rows the one on the most images counts."""
   found: dict[tuple, dict[int, dict]] = {}
   for record in records:
     if record.status == "ok":
       cell = record.cell
       key = (cell["ghn"], cell["bits"], cell["weight_clip"], cell["split"])
-      found.setdefault(key, {})[cell["network"]] = record.metrics
+      own = found.setdefault(key, {})
+      known = own.setdefault(cell["network"], record.metrics)
+      if record.metrics["images"] >= known["images"]:
+        own[cell["network"]] = record.metrics
   names, splits = _names(found), list(SPLITS)
 
   def place(item):

@@ -22,10 +22,8 @@ from qinit.files import short_name
 from qinit.ghn.hypernet import HyperNet
 from qinit.grid.task import Watcher
 from qinit.quant.mixed import Mixed
-from qinit.quant.quantizers import QUANTIZERS
-from qinit.quant.scheme import parse_width
 from qinit.quant.simulation import Simulation
-from qinit.quant.weight_range import WEIGHT_CLIPS
+from qinit.quant.widths import FLOAT, simulations
 from qinit.record import Record
 from qinit.stats import accuracy
 from qinit.study.ghn_step import logits_of, widths_of, with_steps
@@ -34,7 +32,6 @@ KIND = "ghn_eval"
 SPLITS = ("test", "deep", "wide", "bn_free")
 _BATCH = 64  # Section 4.2; BatchNorm's statistics are those of so many images
 _TOP = 5
-_MIXED = "mixed"
 # Of a network's predicted kernels: percentiles kept for the distributions.
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 _DRAWN = 2  # networks per split whose distributions are kept
@@ -60,10 +57,9 @@ class GhnEval:
     ghn: a `.pt` file, a folder, or a published name.
     label: what the rows call it; the name of its run folder by default.
     splits: of SPLITS.
-    bits: "float", "w8a8", ... The first is always float: what quantisation
-      changes is counted from there. "w2a2_noise" is the noise that stands for
-      rounding in training, "w4a4_log" another row of QUANTIZERS likewise.
-      "mixed" draws one of the others but "w2a2" for each chain of layers.
+    bits: "float", "w8a8", ... (see `widths.simulations`). The first is always
+      float: what quantisation changes is counted from there. "w2a2_noise" is
+      the noise that stands for rounding in training.
     networks: of each split, the first so many; 0 for all.
     images: test images, in the order of the file; 0 for all.
     weight_clip: a row of WEIGHT_CLIPS.
@@ -90,8 +86,7 @@ class GhnEval:
   def __post_init__(self):
     for split in self.splits:
       one_of("split", split, SPLITS)
-    one_of("weight clip", self.weight_clip, WEIGHT_CLIPS)
-    if not self.bits or self.bits[0] != "float":
+    if not self.bits or self.bits[0] != FLOAT:
       raise QinitError("--bits begins with float, which the others are held to")
     self.ways()
 
@@ -143,29 +138,7 @@ class GhnEval:
 
   def ways(self) -> dict[str, Simulation | Mixed | None]:
     """The quantisations by the name of their width."""
-    ways = {bits: self._way(bits) for bits in self.bits if bits != _MIXED}
-    if _MIXED in self.bits:
-      drawn = [
-        way
-        for bits, way in ways.items()
-        if way and way.quantizer == "simquant" and bits != "w2a2"
-      ]
-      if not drawn:
-        raise QinitError("mixed needs widths to draw from in --bits")
-      ways[_MIXED] = Mixed(tuple(drawn), seed=0)
-    return ways
-
-  def _way(self, name):
-    if name == "float":
-      return None
-    bits, _, quantizer = name.partition("_")
-    scheme = parse_width(name if bits == "float" else bits)
-    return Simulation(
-      scheme.weight_bits,
-      scheme.activation_bits,
-      one_of("quantizer", quantizer or "simquant", QUANTIZERS),
-      self.weight_clip,
-    )
+    return simulations(self.bits, weight_clip=self.weight_clip)
 
 
 @functools.lru_cache(1)
@@ -231,7 +204,7 @@ def evaluate(
     reference = logits if reference is None else reference
     metrics = _metrics(reference, logits, images.labels)
     status = "ok" if np.isfinite(logits).all() else "failed"
-    if bits == "float" and row["network"] < _DRAWN:
+    if bits == FLOAT and row["network"] < _DRAWN:
       metrics["layers"] = layers(params)
     yield Record(
       KIND,

@@ -4,10 +4,9 @@ import dataclasses
 import math
 
 from qinit.errors import QinitError, one_of
-from qinit.quant.quantizers import QUANTIZERS
-from qinit.quant.scheme import parse_bits
+from qinit.quant.mixed import Mixed
 from qinit.quant.simulation import Simulation
-from qinit.quant.weight_range import WEIGHT_CLIPS
+from qinit.quant.widths import simulations
 from qinit.study.ghn_data import TRAINING_SPLITS
 
 _IMAGES = 50_000
@@ -18,10 +17,9 @@ class GhnTrain:
   """The settings of a training.
 
   Attributes:
-    bits: "float", "w4a4", ...; several make a hypernetwork for all of them,
-      which sees the width of each network that it parameterises.
-    per_layer: mixed precision: each chain of layers draws its own of `bits`,
-      anew for every network.
+    bits: "float", "w4a4", ... (see `widths.simulations`); several make a
+      hypernetwork for all of them, which sees the width of each network that it
+      parameterises. "mixed" draws the widths of layers anew for every network.
     quantizer: a row of QUANTIZERS.
     weight_clip: a row of WEIGHT_CLIPS.
     init_ghn: what training starts from, None for random weights. Only its
@@ -38,7 +36,6 @@ class GhnTrain:
   """
 
   bits: tuple[str, ...] = ("float",)
-  per_layer: bool = False
   quantizer: str = "simquant"
   weight_clip: str = "absolute"
   init_ghn: str | None = None
@@ -62,14 +59,8 @@ class GhnTrain:
   checkpoint_minutes: float = 3.0
 
   def __post_init__(self):
-    one_of("quantizer", self.quantizer, QUANTIZERS)
-    one_of("weight clip", self.weight_clip, WEIGHT_CLIPS)
     one_of("split", self.split, TRAINING_SPLITS)
-    parse_bits(",".join(self.bits))
-    if self.weight_clip == "learned" and self.quantizer == "log":
-      raise QinitError("the log quantizer has no step to learn")
-    if self.per_layer and (len(self.bits) < 2 or "float" in self.bits):
-      raise QinitError("--per_layer needs several --bits, float not among them")
+    self.ways()
     if self.steps and self.minutes:
       raise QinitError("give either --steps or --minutes, not both")
 
@@ -79,19 +70,10 @@ class GhnTrain:
     settings = dataclasses.asdict(self)
     return {key: settings[key] for key in settings if key not in places}
 
-  def ways(self) -> list[Simulation | None]:
+  def ways(self) -> list[Simulation | Mixed | None]:
     """The quantisation of each of the widths."""
-    return [
-      None
-      if scheme is None
-      else Simulation(
-        scheme.weight_bits,
-        scheme.activation_bits,
-        self.quantizer,
-        self.weight_clip,
-      )
-      for scheme in parse_bits(",".join(self.bits))
-    ]
+    ways = simulations(self.bits, self.quantizer, self.weight_clip)
+    return [ways[name] for name in self.bits]
 
   def epochs_in_steps(self, epochs: float) -> int:
     return math.ceil(epochs * self.images / self.batch_size)

@@ -20,6 +20,7 @@ from qinit.errors import RunError
 from qinit.ghn.hypernet import GHN_2, HyperNet
 from qinit.ghn.optimizer import Adam
 from qinit.quant.mixed import Mixed
+from qinit.quant.simulation import Simulation
 from qinit.record import Record
 from qinit.study import ghn_data, ghn_step, ghn_workers
 from qinit.study.ghn_data import Stream
@@ -211,13 +212,14 @@ class Trainer:
 
   def _way(self, number):
     """The quantisation of the network of this number."""
-    if self.settings.per_layer:
-      return Mixed(tuple(self._ways), number)
-    return self._ways[number % len(self._ways)]
+    way = self._ways[number % len(self._ways)]
+    if isinstance(way, Mixed):
+      return dataclasses.replace(way, seed=number)
+    return way
 
   def _probe(self):
     """Follows the narrowest codes; there are none in float."""
-    bits = [way.weight_bits for way in self._ways if way]
+    bits = [w.weight_bits for w in self._ways if isinstance(w, Simulation)]
     if not bits:
       return None
     return Probe(self.ghn, self.data.networks[0], min(bits))

@@ -74,6 +74,16 @@ def test_accuracy_table_is_mean_error_and_maximum():
   assert table.rows[1] == ("q", "W4/A4", "33.0 ± 2.1; 36.0", "20.0 ± 0.0; 20.0")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_a_networks_rows_the_one_on_the_most_images_counts(order):
+  rows = [
+    row("q", "test", 0, "float", 50.0, images=10_000),
+    row("q", "test", 0, "float", 60.0, images=1_024),
+  ]
+  (found,) = ghn_tables.by_cell(rows[::order]).values()
+  assert found[0]["accuracy"] == 50
+
+
 def test_paired_differences_count_networks_that_both_have():
   (found,) = ghn_tables.paired_table(ROWS).rows
   # 20 and 21: mean 20.5, sample deviation 0.7071, over sqrt(2): 0.5.

@@ -217,10 +217,11 @@ def test_several_widths_make_one_hypernetwork_that_sees_them(base, tmp_path):
 
 
 def test_mixed_precision_gives_each_layer_a_width_it_sees(base, tmp_path):
-  bits = ("w8a8", "w4a4")
-  made = trainer(settings(base, tmp_path, bits=bits, per_layer=True, steps=1))
+  bits = ("mixed", "w8a8", "mixed", "w4a4")
+  made = trainer(settings(base, tmp_path, bits=bits, steps=1))
   spec, graph = _spec(), made.ghn.view(_spec())
-  first, second = (task.how for task in made.tasks(0))
+  first, plain, second, _ = (t.how for n in (0, 1) for t in made.tasks(n))
+  assert plain == Simulation(8, 8)
   seen = ghn_step.widths_of(first, spec, graph)
   assert seen.shape == (len(graph), 2)
   assert {tuple(row) for row in seen[1:].tolist()} == {(8, 8), (4, 4)}
@@ -308,7 +309,7 @@ def test_bad_settings_are_named():
   with pytest.raises(QinitError, match="either --steps or --minutes"):
     GhnTrain(steps=1, minutes=1)
   with pytest.raises(QinitError, match="log quantizer has no step"):
-    GhnTrain(quantizer="log", weight_clip="learned")
+    GhnTrain(bits=("w4a4",), quantizer="log", weight_clip="learned")
 
 
 def _spec():

@@ -1,0 +1,90 @@
+"""One hypernetwork for all widths beside those that were trained for one each
+(Section 4.4 of Starting Positions Matter proposes it).
+
+Its name ends with "-all", theirs with their width: "ghn-qat-all" is compared
+with "ghn-qat-w4a4" at W4/A4."""
+
+import statistics
+from collections.abc import Sequence
+
+from qinit.record import Record
+from qinit.report import ghn_tables
+from qinit.report.document import (
+  MISSING,
+  Block,
+  Heading,
+  Paragraph,
+  Table,
+  number,
+)
+
+_ALL = "all"
+
+
+def section(records: Sequence[Record]) -> list[Block]:
+  """The table with its heading, where there is such a hypernetwork; else
+  nothing."""
+  rows = table(records)
+  if not rows.rows:
+    return []
+  return [
+    Heading("One hypernetwork for all widths", 3),
+    Paragraph(
+      "Trained at all of these widths, which it sees as features of the nodes"
+      " (a chain of layers at a time where they are mixed), beside those that"
+      " were trained for one width alone. Differences as above."
+    ),
+    rows,
+  ]
+
+
+def table(records: Sequence[Record]) -> Table:
+  """Its accuracy at each width, that of the hypernetwork of this width, and
+  the differences from it and from each control."""
+  found = ghn_tables.by_cell(records)
+  names = list(dict.fromkeys(ghn for ghn, *_ in found))
+  controls = [name for name in names if ghn_tables.is_control(name)]
+  return Table(
+    (
+      "Hypernetwork",
+      "Split",
+      "Width",
+      "Networks",
+      "Accuracy",
+      "Of this width alone",
+      "From it",
+      *(f"From {name}" for name in controls),
+    ),
+    tuple(
+      _row(key, mine, found, controls)
+      for key, mine in found.items()
+      if key[0].endswith(_ALL)
+    ),
+    text_columns=3,
+  )
+
+
+def _row(key, mine, found, controls):
+  ghn, bits, clip, split = key
+
+  def of(name):
+    return found.get((name, bits, clip, split), {})
+
+  narrow = of(ghn.removesuffix(_ALL) + bits)
+  narrow = {n: metrics for n, metrics in narrow.items() if n in mine}
+  return (
+    ghn,
+    ghn_tables.SPLITS[split],
+    ghn_tables.width_name(bits) + ghn_tables.clip_name(clip),
+    str(len(mine)),
+    ghn_tables.mean_and_error(mine, "accuracy", 1),
+    _mean(narrow),
+    ghn_tables.compared(mine, narrow),
+    *(ghn_tables.compared(mine, of(name)) for name in controls),
+  )
+
+
+def _mean(metrics):
+  if not metrics:
+    return MISSING
+  return number(statistics.fmean(m["accuracy"] for m in metrics.values()), 1)
