@@ -33,19 +33,20 @@ _SHORT = 10  # curves of less than a tenth of the longest are not drawn
 @style.drawing
 def accuracy_by_width(records) -> Figure:
   """Mean accuracy with its standard error, by width, a panel per split and a
-  line per hypernetwork."""
+  line per hypernetwork, broken where weights are clipped."""
   found = by_cell(records)
   splits = [s for s in SPLITS if any(key[3] == s for key in found)]
   widths = sorted({key[1] for key in found}, key=width_order)
-  lines = list(dict.fromkeys((key[0], key[2]) for key in found))
+  names = list(dict.fromkeys(key[0] for key in found))
+  lines = dict.fromkeys((key[0], key[2]) for key in found)
   panel = max(3.1, 0.65 * len(widths))
   figure = Figure(
     figsize=(panel * len(splits) + 0.6, 3.9), layout="constrained"
   )
   axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
   for ax, split in zip(axes, splits, strict=True):
-    for i, (ghn, clip) in enumerate(lines):
-      _line(ax, found, widths, ghn, clip, split, i, len(lines))
+    for ghn, clip in lines:
+      _line(ax, found, widths, ghn, clip, split, names)
     ax.axhline(CHANCE, color=style.GREY, linewidth=0.8, linestyle=":")
     ax.set_xticks(range(len(widths)), _ticks(widths))
     ax.set_title(SPLITS[split])
@@ -151,18 +152,20 @@ def _ticks(widths):
   return [width_name(bits).replace(" ", "\n") for bits in widths]
 
 
-def _line(ax, found, widths, ghn, clip, split, i, count):
+def _line(ax, found, widths, ghn, clip, split, names):
+  i = names.index(ghn)
   points = [
     (x, [m["accuracy"] for m in found[ghn, bits, clip, split].values()])
     for x, bits in enumerate(widths)
     if (ghn, bits, clip, split) in found
   ]
   ax.errorbar(
-    [x + 0.06 * (i - (count - 1) / 2) for x, _ in points],
+    [x + 0.06 * (i - (len(names) - 1) / 2) for x, _ in points],
     [statistics.fmean(v) for _, v in points],
     [standard_error(v) for _, v in points],
     color=_COLORS[i % len(_COLORS)],
     marker=_MARKERS[i % len(_MARKERS)],
+    linestyle="-" if clip == "absolute" else "--",
     capsize=2,
     label=ghn + clip_name(clip),
   )

@@ -214,6 +214,15 @@ def test_clipped_networks_have_a_mark_of_their_own():
   assert labels == ["Test (ID)", "Test (ID) (percentile)"]
 
 
+def test_a_hypernetwork_keeps_its_colour_where_weights_are_clipped():
+  rows = [row("a", "test", 0, bits, 9.0) for bits in ("float", "w4a4")]
+  rows += [*clipped(rows), row("b", "test", 0, "w4a4", 8.0)]
+  (ax,) = ghn_figures.accuracy_by_width(rows).axes
+  whole, broken, other = (bars.lines[0] for bars in ax.containers)
+  assert whole.get_color() == broken.get_color() != other.get_color()
+  assert [x.get_linestyle() for x in (whole, broken, other)] == ["-", "--", "-"]
+
+
 def test_curves_too_short_to_be_seen_are_not_drawn():
   long, short = (
     dataclasses.replace(TRAINING, metrics=TRAINING.metrics | {"steps": steps})
