@@ -14,6 +14,7 @@ SPLITS = {
   "wide": "Wide",
   "bn_free": "BN-Free",
 }
+HEAD = ("Hypernetwork", "Split", "Width", "Networks")
 CHANCE = 10.0  # percent
 _HUGE = 1e5  # logits may explode at two bits
 # Top-1 accuracies of the paper: (Table 3, GHN-Q), (Table 4, GHN-QAT of the
@@ -81,15 +82,12 @@ def change_table(records: Iterable[Record]) -> Table:
   """What quantisation changes, over networks: the accuracy, QMSE and QCE."""
   found = by_cell(records)
   rows = []
-  for (ghn, bits, clip, split), metrics in found.items():
-    if bits == "float":
+  for key, metrics in found.items():
+    if key[1] == "float":
       continue
     rows.append(
       (
-        ghn,
-        SPLITS[split],
-        _width(bits, clip),
-        str(len(metrics)),
+        *row_head(key, metrics),
         *(
           mean_and_error(metrics, name, 3)
           for name in ("accuracy_change", "qmse", "qce")
@@ -98,10 +96,7 @@ def change_table(records: Iterable[Record]) -> Table:
     )
   return Table(
     (
-      "Hypernetwork",
-      "Split",
-      "Width",
-      "Networks",
+      *HEAD,
       "Change of accuracy",
       "QMSE",
       "QCE",
@@ -116,8 +111,7 @@ def own_width_table(records: Iterable[Record]) -> Table:
   and its differences from chance, from the networks' own float accuracy and
   from each control, as points ± standard error (their ratio)."""
   found = by_cell(records)
-  others = [name for name in _names(found) if is_control(name)]
-  rows = []
+  others, rows = controls(found), []
   for (ghn, bits, clip, split), mine in _at_own_widths(found):
     bases = [found.get((ghn, "float", clip, split), {})]
     bases += [found.get((name, bits, clip, split), {}) for name in others]
@@ -125,20 +119,14 @@ def own_width_table(records: Iterable[Record]) -> Table:
     differences += [_differences(mine, theirs) for theirs in bases]
     rows.append(
       (
-        ghn,
-        SPLITS[split],
-        _width(bits, clip),
-        str(len(mine)),
+        *row_head((ghn, bits, clip, split), mine),
         mean_and_error(mine, "accuracy", 1),
         *(_with_ratio(d) for d in differences),
       )
     )
   return Table(
     (
-      "Hypernetwork",
-      "Split",
-      "Width",
-      "Networks",
+      *HEAD,
       "Accuracy",
       "From chance",
       "From its float",
@@ -158,7 +146,7 @@ def own_width_answers(records: Iterable[Record]) -> list[str]:
   answers: dict[tuple, str] = {}
   for key, mine in _at_own_widths(found):
     ghn, bits, clip, split = key
-    for other in filter(is_control, _names(found)):
+    for other in controls(found):
       theirs = found.get((other, bits, clip, split), {})
       shared = {n: metrics for n, metrics in mine.items() if n in theirs}
       if len(shared) > 1:
@@ -184,10 +172,9 @@ def paired_table(records: Iterable[Record]) -> Table:
   no control) over the networks that both were evaluated on, and by how many
   standard errors."""
   found, rows = by_cell(records), []
-  names = _names(found)
-  controls = [name for name in names if is_control(name)]
+  names, others = _names(found), controls(found)
   for (ghn, bits, clip, split), mine in found.items():
-    for other in controls or names[: names.index(ghn)]:
+    for other in others or names[: names.index(ghn)]:
       pairs = _differences(mine, found.get((other, bits, clip, split), {}))
       if other != ghn and len(pairs) > 1:
         points, ratio = _points_and_ratio(pairs)
@@ -225,6 +212,17 @@ def is_control(ghn: str) -> bool:
   """Whether it was trained in float for as long as others through
   quantisation."""
   return ghn.endswith("control")
+
+
+def controls(found: dict[tuple, dict]) -> list[str]:
+  """The controls among the hypernetworks of `by_cell`."""
+  return [name for name in _names(found) if is_control(name)]
+
+
+def row_head(key: tuple, metrics: dict[int, dict]) -> tuple[str, ...]:
+  """The first columns, HEAD, of a cell of `by_cell`."""
+  ghn, bits, clip, split = key
+  return ghn, SPLITS[split], _width(bits, clip), str(len(metrics))
 
 
 def by_cell(records: Iterable[Record]) -> dict[tuple, dict[int, dict]]:

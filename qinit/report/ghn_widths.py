@@ -42,14 +42,10 @@ def table(records: Sequence[Record]) -> Table:
   """Its accuracy at each width, that of the hypernetwork of this width, and
   the differences from it and from each control."""
   found = ghn_tables.by_cell(records)
-  names = list(dict.fromkeys(ghn for ghn, *_ in found))
-  controls = [name for name in names if ghn_tables.is_control(name)]
+  controls = ghn_tables.controls(found)
   return Table(
     (
-      "Hypernetwork",
-      "Split",
-      "Width",
-      "Networks",
+      *ghn_tables.HEAD,
       "Accuracy",
       "Of this width alone",
       "From it",
@@ -73,10 +69,7 @@ def _row(key, mine, found, controls):
   narrow = of(ghn.removesuffix(_ALL) + bits)
   narrow = {n: metrics for n, metrics in narrow.items() if n in mine}
   return (
-    ghn,
-    ghn_tables.SPLITS[split],
-    ghn_tables.width_name(bits) + ghn_tables.clip_name(clip),
-    str(len(mine)),
+    *ghn_tables.row_head(key, mine),
     ghn_tables.mean_and_error(mine, "accuracy", 1),
     _mean(narrow),
     ghn_tables.compared(mine, narrow),
