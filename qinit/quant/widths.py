@@ -1,5 +1,6 @@
 """The quantisations of simulated networks, by the names of their widths."""
 
+import dataclasses
 from collections.abc import Iterable
 
 from qinit.errors import QinitError, one_of
@@ -30,12 +31,9 @@ def simulations(
   """
   one_of("quantizer", quantizer, QUANTIZERS)
   one_of("weight clip", weight_clip, WEIGHT_CLIPS)
+  base = Simulation(quantizer=quantizer, weight_clip=weight_clip)
   names = tuple(names)
-  found = {
-    name: _simulation(name, quantizer, weight_clip)
-    for name in names
-    if name != MIXED
-  }
+  found = {name: _simulation(name, base) for name in names if name != MIXED}
   if MIXED in names:
     drawn = tuple(
       way
@@ -48,14 +46,14 @@ def simulations(
   return found
 
 
-def _simulation(name, quantizer, weight_clip):
+def _simulation(name, base):
   if name == FLOAT:
     return None
   bits, _, own = name.partition("_")
   scheme = parse_width(name if bits == FLOAT else bits)
-  return Simulation(
-    scheme.weight_bits,
-    scheme.activation_bits,
-    one_of("quantizer", own or quantizer, QUANTIZERS),
-    weight_clip,
+  return dataclasses.replace(
+    base,
+    weight_bits=scheme.weight_bits,
+    activation_bits=scheme.activation_bits,
+    quantizer=one_of("quantizer", own or base.quantizer, QUANTIZERS),
   )

@@ -309,7 +309,7 @@ def test_bad_settings_are_named():
   with pytest.raises(QinitError, match="either --steps or --minutes"):
     GhnTrain(steps=1, minutes=1)
   with pytest.raises(QinitError, match="log quantizer has no step"):
-    GhnTrain(bits=("w4a4",), quantizer="log", weight_clip="learned")
+    GhnTrain(quantizer="log", weight_clip="learned")
 
 
 def _spec():
