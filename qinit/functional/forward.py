@@ -63,10 +63,12 @@ def split_by_node(params: Mapping) -> dict[str, dict]:
 
 
 def node_seed(seed, name):
-  """The seed of one node's random numbers, without an operation of TensorFlow;
-  None without a seed."""
+  """The seed of one node's random numbers, without an operation of TensorFlow
+  outside graphs; None without a seed."""
   if seed is None:
     return None
-  first, second = seed
   own = zlib.crc32(name.encode()) & 0x7FFFFFFF
+  if tf.is_tensor(seed):
+    return tf.bitwise.bitwise_xor(seed, [own, 0])
+  first, second = seed
   return np.array([int(first) ^ own, int(second)], np.int32)

@@ -26,12 +26,15 @@ from qinit.quant.simulation import Simulation
 from qinit.quant.widths import FLOAT, simulations
 from qinit.record import Record
 from qinit.stats import accuracy
-from qinit.study.ghn_step import logits_of, widths_of, with_steps
+from qinit.study.ghn_step import forward_of, widths_of, with_steps
 
 KIND = "ghn_eval"
 SPLITS = ("test", "deep", "wide", "bn_free")
 _BATCH = 64  # Section 4.2; BatchNorm's statistics are those of so many images
 _TOP = 5
+# Batches from which on one graph of the whole network, which takes seconds to
+# make, is faster than chain by chain.
+_MANY = 64
 # Of a network's predicted kernels: percentiles kept for the distributions.
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 _DRAWN = 2  # networks per split whose distributions are kept
@@ -227,13 +230,15 @@ def layers(params) -> list[list]:
 
 def _logits(spec, params, images, way, network):
   """Of all images; each batch has noise of its own, where `way` has noise."""
-  seeds = [np.array([network, i], np.int32) for i in range(len(images.batches))]
-  return np.concatenate(
-    [
-      logits_of(spec, params, x, way, seed=seed)
-      for x, seed in zip(images.batches, seeds, strict=True)
-    ]
-  )
+  forward = functools.partial(forward_of(spec, way), params, training=False)
+  whole = forward
+  if len(images.batches) >= _MANY:
+    whole = tf.function(forward, autograph=False)
+  logits = []
+  for i, x in enumerate(images.batches):
+    run = whole if len(x) == len(images.batches[0]) else forward
+    logits.append(run(images=x, seed=np.array([network, i], np.int32)))
+  return np.concatenate(logits)
 
 
 def _metrics(reference, logits, labels):

@@ -148,10 +148,22 @@ def with_steps(ghn: HyperNet, params: dict, how, graph: GhnGraph, widths):
 
 def logits_of(spec, params, images, how, training=False, seed=None, dtype=None):
   """Logits of a predicted network, float or quantised by `how`."""
-  if how is not None:
-    network = Simulated(spec, RANGE)
-    how = how.of(network) if isinstance(how, Mixed) else how
-    return network.forward(params, images, how, training, seed)
+  return forward_of(spec, how, dtype)(params, images, training, seed)
+
+
+def forward_of(spec, how, dtype=None):
+  """The network, float or quantised by `how`: a function of parameters,
+  images, whether with dropout, and seed, that gives logits."""
+  if how is None:
+    return functools.partial(_float, spec, dtype)
+  network = Simulated(spec, RANGE)
+  how = how.of(network) if isinstance(how, Mixed) else how
+  return lambda params, images, training, seed: network.forward(
+    params, images, how, training, seed
+  )
+
+
+def _float(spec, dtype, params, images, training, seed):
   if dtype not in (None, tf.float32):
     params = {key: _cast(key, w, dtype) for key, w in params.items()}
     images = tf.cast(images, dtype)

@@ -16,7 +16,7 @@ from qinit.grid import run as grid
 from qinit.stats.accuracy import top_accuracy
 from qinit.study import ghn_eval
 from qinit.study.ghn_eval import GhnEval, Images
-from qinit.study.ghn_step import logits_of
+from qinit.study.ghn_step import forward_of
 from tests.study.test_ghn_train import SMALL, networks
 
 
@@ -45,17 +45,28 @@ def test_another_width_costs_itself_and_the_float_network(made, monkeypatch):
   known = [row.to_json() for row in grid.run(narrow)]
   ran = []
 
-  def counted(spec, params, x, how, seed):
+  def counted(spec, how):
     ran.append(how and how.weight_bits)
-    return logits_of(spec, params, x, how, seed=seed)
+    return forward_of(spec, how)
 
-  monkeypatch.setattr(ghn_eval, "logits_of", counted)
+  monkeypatch.setattr(ghn_eval, "forward_of", counted)
   wide = dataclasses.replace(made, bits=("float", "w8a8", "w2a2"))
   rows = list(grid.run(wide))
   assert [row.to_json() for row in rows[:4]] == known
   assert [row.cell["bits"] for row in rows[4:]] == ["w2a2", "w2a2"]
-  assert ran == 2 * [None, None, 2, 2]  # two batches a network
+  assert ran == 2 * [None, 2]
   assert all(row.metrics["qmse"] > 0 for row in rows[4:])
+
+
+def test_the_graph_for_many_batches_gives_the_same_numbers(made, monkeypatch):
+  bits = (*made.bits, "w2a2_noise")
+  apart = list(grid.run(dataclasses.replace(made, bits=bits)))
+  folder = made.output_dir + "_whole"
+  monkeypatch.setattr(ghn_eval, "_MANY", 1)
+  whole = dataclasses.replace(made, bits=bits, output_dir=folder)
+  for row, other in zip(grid.run(whole), apart, strict=True):
+    assert row.metrics["accuracy"] == other.metrics["accuracy"]
+    assert row.metrics["qmse"] == pytest.approx(other.metrics["qmse"], 1e-5)
 
 
 def test_rows_hold_what_they_say_and_are_not_made_twice(made, monkeypatch):
