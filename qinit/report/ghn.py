@@ -16,7 +16,7 @@ from qinit.report.document import (
   Table,
   number,
 )
-from qinit.report.sources import Study, place
+from qinit.report.sources import Study, place, places
 
 _CHOICES = (
   "Ranges of activations and of weights are those of the batch of 64 test"
@@ -62,6 +62,7 @@ def evaluation(study: Study) -> list[Block]:
     Paragraph(
       "Top-1 accuracy on CIFAR-10 in percent: mean ± standard error; maximum,"
       f" over networks that no training has seen. {ghn_tables.extent(records)}"
+      f" Hardware: {places(records) or 'unknown'}."
     ),
     ghn_tables.accuracy_table(records, "accuracy"),
     Paragraph("Top-5 accuracy."),

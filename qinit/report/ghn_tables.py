@@ -280,8 +280,11 @@ def standard_error(values: list[float]) -> float:
 
 
 def _either(counts):
-  """ "6 or 9"."""
-  return " or ".join(str(count) for count in sorted(counts))
+  """ "6 or 9", "6 to 12"."""
+  ordered = [str(count) for count in sorted(counts)]
+  if len(ordered) > 2:
+    return f"{ordered[0]} to {ordered[-1]}"
+  return " or ".join(ordered)
 
 
 def _values(metrics, name):

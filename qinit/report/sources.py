@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from qinit import record
@@ -120,16 +120,22 @@ def told(settings: dict) -> str:
   return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items())
 
 
-def run_on(records: Iterable[Record]) -> str:
+def run_on(records: Sequence[Record]) -> str:
   """How many rows there are, how long one took and on what, as a sentence."""
   known = [r.env for r in records if "seconds" in r.env]
   if not known:
     return ""
   minutes = statistics.median(env["seconds"] for env in known) / 60
-  places = {place(env) for env in known}
   return (
     f"Rows: {len(known)}, {minutes:.1f} minutes in the median, on"
-    f" {'; '.join(sorted(places))}."
+    f" {places(records)}."
+  )
+
+
+def places(records: Iterable[Record]) -> str:
+  """On what the rows were made, as far as they tell."""
+  return "; ".join(
+    sorted({place(r.env) for r in records if "seconds" in r.env})
   )
 
 

@@ -223,6 +223,22 @@ def test_a_hypernetwork_keeps_its_colour_where_weights_are_clipped():
   assert [x.get_linestyle() for x in (whole, broken, other)] == ["-", "--", "-"]
 
 
+def test_the_evaluation_tells_of_its_hardware_and_how_many_networks():
+  envs = [
+    {"hardware": "X", "threads": 1, "seconds": 1.0},
+    {"hardware": "Y", "threads": 2, "seconds": 1.0},
+  ]
+  counts = {"float": 3, "w8a8": 5, "w4a4": 12}
+  rows = [
+    dataclasses.replace(row("q", "test", i, bits, 30.0), env=envs[i % 2])
+    for bits, count in counts.items()
+    for i in range(count)
+  ]
+  text = to_markdown(ghn.evaluation(_study(*rows)))
+  assert "Hardware: X, 1 thread; Y, 2 threads." in text
+  assert "Test (ID) 3 to 12 on 512." in text
+
+
 def test_curves_too_short_to_be_seen_are_not_drawn():
   long, short = (
     dataclasses.replace(TRAINING, metrics=TRAINING.metrics | {"steps": steps})
