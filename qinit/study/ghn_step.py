@@ -77,6 +77,35 @@ class Penalties:
     return total
 
 
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+  """What the networks of a step are trained with; see `step`."""
+
+  images: tf.Tensor
+  labels: tf.Tensor
+  share: int
+  penalties: Penalties
+  dtype: tf.DType
+
+  def trained(self, spec: NetSpec, params: dict, task: Task):
+    """Loss and accuracy of one network, and its share of the gradients by
+    parameter of the mean loss."""
+    params = dict(params)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(params)
+      network = forward_of(spec, task.how, self.dtype)
+      logits = network(params, self.images, training=True, seed=task.seed)
+      loss, hits = _loss(logits, self.labels)
+      total = loss + self.penalties.of(params, task.how)
+    gradients = tape.gradient(
+      total,
+      params,
+      output_gradients=tf.constant(1 / self.share),
+      unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return loss, hits, list(gradients.values())
+
+
 def step(
   ghn: HyperNet,
   tasks: Sequence[Task],
@@ -94,39 +123,48 @@ def step(
     penalties: added to the loss that is differentiated.
     dtype: of the float networks; the hypernetwork is always in float32.
   """
-  share = share or len(tasks)
   specs = [darts.build(task.network.config) for task in tasks]
+  batch = _Batch(
+    tf.convert_to_tensor(images),
+    tf.convert_to_tensor(labels),
+    share or len(tasks),
+    penalties,
+    dtype,
+  )
+  with tf.GradientTape() as tape:
+    predicted = _predicted(ghn, tasks, specs)
+    targets = [w for params in predicted for w in params.values()]
+  found = [
+    batch.trained(spec, params, task)
+    for spec, params, task in zip(specs, predicted, tasks, strict=True)
+  ]
+  gradients = tape.gradient(
+    targets,
+    ghn.learned,
+    output_gradients=[g for _, _, upstream in found for g in upstream],
+    unconnected_gradients=tf.UnconnectedGradients.ZERO,
+  )
+  return Outcome(
+    sum(float(loss) / batch.share for loss, _, _ in found),
+    sum(100 * float(hits) / batch.share for _, hits, _ in found),
+    [tf.convert_to_tensor(g) for g in gradients],
+  )
+
+
+def _predicted(ghn, tasks, specs):
+  """Parameters of all networks, which the hypernetwork predicts together."""
   graphs = [ghn.view(spec) for spec in specs]
   widths = [
     widths_of(task.how, spec, graph)
     for task, spec, graph in zip(tasks, specs, graphs, strict=True)
   ]
-  images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
-  variables = ghn.learned
-  with tf.GradientTape() as tape:
-    states = ghn.embed(graphs, widths)
-    decoded = ghn.decode(specs, graphs, states)
-    predicted = [
-      with_steps(ghn, params, task.how, graph, bits)
-      for params, task, graph, bits in zip(
-        decoded, tasks, graphs, widths, strict=True
-      )
-    ]
-    targets = [w for params in predicted for w in params.values()]
-  loss, accuracy, upstream = 0.0, 0.0, []
-  for spec, params, task in zip(specs, predicted, tasks, strict=True):
-    found = _network(
-      spec, params, task, images, labels, share, penalties, dtype
+  decoded = ghn.decode(specs, graphs, ghn.embed(graphs, widths))
+  return [
+    with_steps(ghn, params, task.how, graph, bits)
+    for params, task, graph, bits in zip(
+      decoded, tasks, graphs, widths, strict=True
     )
-    loss += float(found[0]) / share
-    accuracy += 100 * float(found[1]) / share
-    upstream += found[2]
-  gradients = tape.gradient(targets, variables, output_gradients=upstream)
-  gradients = [
-    tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
-    for g, w in zip(gradients, variables, strict=True)
   ]
-  return Outcome(loss, accuracy, gradients)
 
 
 def widths_of(how: Simulation | Mixed | None, spec: NetSpec, graph: GhnGraph):
@@ -144,11 +182,6 @@ def with_steps(ghn: HyperNet, params: dict, how, graph: GhnGraph, widths):
   if any(way and way.weight_clip == "learned" for way in ways):
     return params | ghn.log_steps(graph, widths)
   return params
-
-
-def logits_of(spec, params, images, how, training=False, seed=None, dtype=None):
-  """Logits of a predicted network, float or quantised by `how`."""
-  return forward_of(spec, how, dtype)(params, images, training, seed)
 
 
 def forward_of(spec, how, dtype=None):
@@ -178,24 +211,6 @@ def _bits(how):
 def _cast(key, w, dtype):
   """BatchNorm keeps its parameters and statistics in float32."""
   return w if key.endswith(("gamma", "beta")) else tf.cast(w, dtype)
-
-
-def _network(spec, params, task, images, labels, share, penalties, dtype):
-  """Loss and accuracy of one network, and its share of the gradients by
-  parameter of the mean loss."""
-  params = dict(params)
-  with tf.GradientTape(watch_accessed_variables=False) as tape:
-    tape.watch(params)
-    logits = logits_of(spec, params, images, task.how, True, task.seed, dtype)
-    loss, hits = _loss(logits, labels)
-    total = loss + penalties.of(params, task.how)
-  gradients = tape.gradient(
-    total,
-    params,
-    output_gradients=tf.constant(1 / share),
-    unconnected_gradients=tf.UnconnectedGradients.ZERO,
-  )
-  return loss, hits, list(gradients.values())
 
 
 @tf.function(

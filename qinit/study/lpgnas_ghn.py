@@ -17,6 +17,7 @@ import numpy as np
 from qinit.archs import darts
 from qinit.data import cifar10
 from qinit.errors import QinitError, one_of
+from qinit.functional import chains
 from qinit.ghn.hypernet import HyperNet
 from qinit.grid.task import Watcher
 from qinit.lpgnas import hypernet, hypernet_cost, hypernet_file
@@ -27,7 +28,6 @@ from qinit.stats.accuracy import accuracy
 from qinit.study import ghn_data, ghn_eval, ghn_precision
 from qinit.study.ghn_data import Stream
 from qinit.study.ghn_eval import GhnEval
-from qinit.study.ghn_step import logits_of
 from qinit.study.lpgnas import Cell, row_of
 
 KIND = "lpgnas_ghn"
@@ -245,7 +245,7 @@ def _accuracies(study, ghn: HyperNet, watch) -> dict:
 def _accuracy(ghn, network, images):
   spec = darts.build(network.config)
   params = ghn.predict(spec)
-  batches = [logits_of(spec, params, x, None) for x in images.batches]
+  batches = [chains.forward(spec, params, x) for x in images.batches]
   return accuracy(np.concatenate(batches), images.labels)
 
 
