@@ -25,8 +25,12 @@ _COLORS = (
   style.SKY,
   style.BLACK,
   style.GREY,
+  style.WINE,
+  style.OLIVE,
+  style.INDIGO,
+  style.BROWN,
 )
-_MARKERS = "os^Dv<>"  # with colours, 56 pairs
+_MARKERS = "os^Dv<>"  # with colours, 84 pairs
 _SHORT = 10  # curves of less than a tenth of the longest are not drawn
 
 

@@ -1,6 +1,6 @@
 """How lines look: one colour per family of initialisers, one marker and dash
 per member, the same in every figure. The colours are those of Okabe and Ito,
-which colour-blind readers can tell apart."""
+then some of Tol's, which colour-blind readers can tell apart."""
 
 import dataclasses
 import functools
@@ -20,6 +20,7 @@ from qinit.files import whole
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 VERMILION, PURPLE, ORANGE = "#D55E00", "#CC79A7", "#E69F00"
 BLACK, GREY, PALE = "#222222", "#777777", "#C9C9C9"
+INDIGO, WINE, OLIVE, BROWN = "#332288", "#882255", "#999933", "#8C510A"
 
 _DPI = 120
 _MARKS = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"), ("-", "v"))

@@ -223,6 +223,16 @@ def test_a_hypernetwork_keeps_its_colour_where_weights_are_clipped():
   assert [x.get_linestyle() for x in (whole, broken, other)] == ["-", "--", "-"]
 
 
+def test_a_dozen_hypernetworks_have_a_colour_each():
+  rows = [
+    row(f"ghn{i}", "test", 0, bits, 9.0)
+    for i in range(12)
+    for bits in ("float", "w4a4")
+  ]
+  (ax,) = ghn_figures.accuracy_by_width(rows).axes
+  assert len({bars.lines[0].get_color() for bars in ax.containers}) == 12
+
+
 def test_the_evaluation_tells_of_its_hardware_and_how_many_networks():
   envs = [
     {"hardware": "X", "threads": 1, "seconds": 1.0},
