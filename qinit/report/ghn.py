@@ -27,7 +27,8 @@ _CHOICES = (
   "Weight ranges are absolute, or clipped at 1 % on either side where the row"
   " says percentile; activations are never clipped.",
   "Chance is 10 %. Of the first 1,024 test images the most frequent class makes"
-  " 11.6 %, which a network that says nothing else reaches there.",
+  " 11.6 %, which a network that says nothing else reaches: differences from"
+  " chance are counted from there.",
   "The standard error of a mean is the population's standard deviation over"
   " networks, over the square root of their number, as in the reference; those"
   " of differences and their multiples take the sample's (n - 1).",

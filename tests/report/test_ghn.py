@@ -2,9 +2,12 @@
 
 import dataclasses
 import math
+import os
 
+import numpy as np
 import pytest
 
+from qinit.data import cifar10
 from qinit.record import Record
 from qinit.report import ghn, ghn_figures, ghn_tables
 from qinit.report.document import Figure, Paragraph, to_markdown
@@ -113,8 +116,8 @@ def test_own_width_table_sets_a_hypernetwork_beside_chance_float_and_control():
     row("control", "test", 1, "w4a4", 36.0),
     row("qat-w4a4", "test", 0, "float", 60.0),
     row("qat-w4a4", "test", 1, "float", 64.0),
-    row("qat-w4a4", "test", 0, "w4a4", 50.0),
-    row("qat-w4a4", "test", 1, "w4a4", 57.0),
+    row("qat-w4a4", "test", 0, "w4a4", 50.0, images=10_000),
+    row("qat-w4a4", "test", 1, "w4a4", 57.0, images=10_000),
     row("qat-w4a4", "test", 0, "w8a8", 59.0),
     row("qat-w4a4", "deep", 0, "w4a4", 20.0),
   ]
@@ -147,6 +150,32 @@ def test_own_width_table_sets_a_hypernetwork_beside_chance_float_and_control():
     if isinstance(block, Paragraph) and block.headline
   ]
   assert "qat-w4a4 is right on 53.5 %" in headline.text
+
+
+@pytest.mark.parametrize(
+  ("images", "expected"),
+  [
+    (10_000, "+2.00 ± 1.00 (2.0)"),
+    (1_024, "+0.38 ± 1.00 (0.4)"),  # 119 are horses: 11.62 %
+    (512, "–"),
+  ],
+)
+def test_chance_is_what_one_answer_reaches_on_these_images(images, expected):
+  rows = [
+    row("qat-w2a2", "deep", n, "w2a2", accuracy, images=images)
+    for n, accuracy in enumerate((11.0, 13.0))
+  ]
+  (found,) = ghn_tables.own_width_table(rows).rows
+  assert found[5] == expected
+
+
+def test_of_the_first_images_the_most_frequent_class_makes_as_many():
+  if not os.environ.get("TFDS_DATA_DIR"):
+    pytest.skip("NOT TESTED: TFDS_DATA_DIR is not set: no CIFAR-10")
+  _, labels = cifar10.load(os.environ["TFDS_DATA_DIR"], "test")
+  for images, percent in ghn_tables._ONE_ANSWER.items():
+    most = np.bincount(labels[:images]).max()
+    assert 100 * most / images == pytest.approx(percent, abs=0.005)
 
 
 def test_clipped_weights_are_named_and_compared_with_clipped_ones():
