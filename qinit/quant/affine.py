@@ -50,9 +50,10 @@ class Affine:
   def of_bounds(cls, lo: tf.Tensor, hi: tf.Tensor, bits: int) -> "Affine":
     """`from_range` for tensors of one shape, scalars or a range per channel;
     no gradient reaches the bounds."""
-    lo, hi = (tf.cast(tf.stop_gradient(v), tf.float64) for v in (lo, hi))
+    lo, hi = (tf.cast(v, tf.float64) for v in (lo, hi))
     scale, zero_point = _nudged(tf, lo, hi, bits)
-    return cls(tf.cast(scale, tf.float32), zero_point, bits)
+    scale = tf.stop_gradient(tf.cast(scale, tf.float32))
+    return cls(scale, tf.stop_gradient(zero_point), bits)
 
   @property
   def levels(self) -> int:
@@ -107,9 +108,13 @@ def fake_quant(x: tf.Tensor, affine: Affine, clipped: bool = False):
   return straight_through(x, (codes - zero_point) * affine.scale)
 
 
-@tf.custom_gradient
 def straight_through(x: tf.Tensor, value: tf.Tensor):
   """`value` going forward, the gradient of `x` going back."""
+  return _through(x, tf.stop_gradient(value))
+
+
+@tf.custom_gradient
+def _through(x, value):
   return tf.identity(value), lambda dy: (dy, tf.zeros_like(dy))
 
 

@@ -1,9 +1,9 @@
 """How weights and activations are quantised in training, by name.
 
-Every row takes (x, lo, hi, bits, seed), bounds being scalars that hold 0, and
-returns x on, or with noise about, the grid of these bounds. Gradients: noise
-has its own; the others pass it straight through, for activations only inside
-the range.
+Every row takes (x, lo, hi, affine, seed), bounds being scalars that hold 0 and
+`affine` their quantisation, and returns x on, or with noise about, the grid of
+these bounds. Gradients: noise has its own; the others pass it straight through,
+for activations only inside the range.
 """
 
 import dataclasses
@@ -33,28 +33,36 @@ class Quantizer:
   uniform: bool = True
 
 
-def simulate(x: tf.Tensor, lo, hi, bits: int, seed=None) -> tf.Tensor:
+def simulate(x: tf.Tensor, lo, hi, affine: Affine, seed=None) -> tf.Tensor:
   """`affine.fake_quant` with a clipped gradient, in one fused operation."""
-  lo, hi = Affine.of_bounds(lo, hi, bits).range
-  return tf.quantization.fake_quant_with_min_max_vars(x, lo, hi, bits)
+  lo, hi = _range(affine)
+  return tf.quantization.fake_quant_with_min_max_vars(x, lo, hi, affine.bits)
 
 
-def simulate_through(x: tf.Tensor, lo, hi, bits: int, seed=None) -> tf.Tensor:
+def simulate_through(
+  x: tf.Tensor, lo, hi, affine: Affine, seed=None
+) -> tf.Tensor:
   """`affine.fake_quant` whose gradient passes outside the range too."""
-  return straight_through(x, simulate(x, lo, hi, bits))
+  return straight_through(x, simulate(x, lo, hi, affine))
 
 
-def noisy(x: tf.Tensor, lo, hi, bits: int, seed) -> tf.Tensor:
+def noisy(x: tf.Tensor, lo, hi, affine: Affine, seed) -> tf.Tensor:
   """NoiseQuant (Eq. 5) with the nudged range and step of the rounding that it
   stands for."""
-  affine = Affine.of_bounds(lo, hi, bits)
-  lo, hi = affine.range
+  lo, hi = _range(affine)
   return noise(x, lo, hi, affine.scale, seed)
 
 
-def log_through(x: tf.Tensor, lo, hi, bits: int, seed=None) -> tf.Tensor:
+def log_through(x: tf.Tensor, lo, hi, affine: Affine, seed=None) -> tf.Tensor:
   """`log_quant`, straight through."""
-  return straight_through(x, log_quant(x, lo, hi, bits))
+  return straight_through(x, log_quant(x, lo, hi, affine.bits))
+
+
+def _range(affine):
+  """Constants: a gradient would be traced, and what it needs kept, only to be
+  dropped in the end."""
+  lo, hi = affine.range
+  return tf.stop_gradient(lo), tf.stop_gradient(hi)
 
 
 QUANTIZERS = {

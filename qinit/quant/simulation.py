@@ -264,9 +264,9 @@ def _step(step, how, quantizer, xs, bounds, own, training, draw):
     lo, hi = bounds[0], bounds[1]
   else:
     lo, hi = _range(y, step.positive)
-  y = quantizer.activations(y, lo, hi, step.bits, draw())
   affine = Affine.of_bounds(lo, hi, step.bits)
-  return y, tf.stack([lo, hi, affine.scale])
+  y = quantizer.activations(y, lo, hi, affine, draw())
+  return y, tf.stop_gradient(tf.stack([lo, hi, affine.scale]))
 
 
 def _range(x, positive):
@@ -303,9 +303,7 @@ def _quantised(kernel, how, quantizer, seed, log_step):
   lo, hi = WEIGHT_CLIPS[how.weight_clip](tf.stop_gradient(kernel))
   affine = Affine.of_bounds(lo, hi, how.weight_bits)
   if log_step is None:
-    return quantizer.weights(
-      kernel, lo, hi, how.weight_bits, seed
-    ), affine.scale
+    return quantizer.weights(kernel, lo, hi, affine, seed), affine.scale
   # As LSQ: N weights, each with up to 2^n - 1 codes, move the one step.
   count = tf.cast(tf.size(kernel) * affine.levels, tf.float32)
   log_step = learned.scaled_gradient(log_step, tf.math.rsqrt(count))

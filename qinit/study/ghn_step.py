@@ -21,6 +21,7 @@ from qinit.ghn.hypernet import HyperNet
 from qinit.graph.spec import NetSpec
 from qinit.graph.view import GhnGraph
 from qinit.quant import oscillation
+from qinit.quant.affine import Affine
 from qinit.quant.mixed import Mixed
 from qinit.quant.quantizers import simulate
 from qinit.quant.simulation import Simulated, Simulation
@@ -229,5 +230,5 @@ def _loss(logits, labels):
 @functools.partial(tf.function, autograph=False, reduce_retracing=True)
 def _damping(kernel, bits):
   lo, hi = WEIGHT_CLIPS["absolute"](tf.stop_gradient(kernel))
-  quantised = simulate(kernel, lo, hi, bits)
+  quantised = simulate(kernel, lo, hi, Affine.of_bounds(lo, hi, bits))
   return oscillation.damping(kernel, quantised, lo, hi)

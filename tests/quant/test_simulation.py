@@ -26,6 +26,10 @@ def images(rng):
   return tf.constant(np.clip(x, *RANGE))
 
 
+def _of_tensors(lo, hi, bits):
+  return Affine.of_bounds(tf.constant(lo), tf.constant(hi), bits)
+
+
 @pytest.mark.parametrize("lo, hi", [(-1.0, 1.0), (0.0, 3.0), (-0.7, 2.1)])
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_simulated_rounding_is_affine(lo, hi, bits, rng):
@@ -33,7 +37,7 @@ def test_simulated_rounding_is_affine(lo, hi, bits, rng):
   affine = Affine.from_range(lo, hi, bits)
   expected = affine.dequantize(affine.quantize(x))
   found = QUANTIZERS["simquant"].activations(
-    tf.constant(x), tf.constant(lo), tf.constant(hi), bits, None
+    tf.constant(x), lo, hi, _of_tensors(lo, hi, bits)
   )
   step = float(affine.scale)
   # The same codes, but for what lies on the edge between two.
@@ -44,8 +48,9 @@ def test_simulated_rounding_is_affine(lo, hi, bits, rng):
 
 def test_noise_has_the_step_of_the_rounding_it_stands_for(rng):
   x = tf.constant(rng.uniform(-1, 1, 20000), tf.float32)
-  lo, hi = tf.constant(-1.0), tf.constant(1.0)
-  y = QUANTIZERS["noise"].weights(x, lo, hi, 4, tf.constant([1, 2]))
+  y = QUANTIZERS["noise"].weights(
+    x, -1.0, 1.0, _of_tensors(-1.0, 1.0, 4), tf.constant([1, 2])
+  )
   affine = Affine.from_range(-1, 1, 4)
   error = (y - tf.clip_by_value(x, *affine.range)).numpy() / affine.scale
   assert np.abs(error).max() <= 0.5 + 1e-5
@@ -154,6 +159,28 @@ def test_every_parameter_gets_a_gradient(quantizer, clip, images):
     assert np.isfinite(gradient).all(), key
   nonzero = sum(bool(tf.reduce_any(g != 0)) for g in gradients.values())
   assert nonzero > 0.9 * len(gradients)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_no_gradient_of_a_range_is_traced(quantizer, images):
+  """Ranges are constants of a step. What TensorFlow traces for the extremes of
+  a tensor compares it with them; it would be dropped at the end, but keep
+  every tensor until then and triple the graphs of what goes back."""
+  spec, params = network()
+  how = Simulation(4, 4, quantizer)
+
+  @tf.function(autograph=False)
+  def gradients(params):
+    with tf.GradientTape() as tape:
+      tape.watch(params)
+      network = Simulated(spec, RANGE)
+      y = network.forward(params, images, how, True, [1, 2])
+    return tape.gradient(y, params)
+
+  graph = gradients.get_concrete_function(params).graph.as_graph_def()
+  traced = {node.op for f in graph.library.function for node in f.node_def}
+  assert {"Min", "Max"} <= traced
+  assert "Equal" not in traced
 
 
 def stepped(params, value):
