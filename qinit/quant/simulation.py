@@ -138,6 +138,20 @@ class Simulated:
       values[chain.output] = self._run(chain, own, inputs, how, training, seed)
     return values[self.placement.output][0]
 
+  def input_statistics(self, params: Mapping, x) -> dict[str, tf.Tensor]:
+    """Mean and variance of each convolution of images `x` [B, H, W, C] that
+    has a BatchNorm, as "node/mean" and "node/variance". No width changes them:
+    `forward` takes them among its parameters instead of running that
+    convolution twice."""
+    x, _ = _rounded_input(x, self._input_range)
+    own, found = split_by_node(params), dict[str, tf.Tensor]()
+    for conv in self._folds:
+      node = self.placement.spec.node(conv)
+      if node.inputs == (INPUT,):
+        mean, variance = _statistics(chains.relaxed(node.op), own[conv], x)
+        found |= {f"{conv}/mean": mean, f"{conv}/variance": variance}
+    return found
+
   def _with_norms(self, params):
     """Parameters by node, each convolution with its BatchNorm's."""
     own = split_by_node(params)
@@ -278,11 +292,10 @@ def _range(x, positive):
 def _linear(step, how, quantizer, x, bounds, own, draw):
   """Kernel and bias, with the BatchNorm of the batch folded in, quantised."""
   op = step.op
-  role = "depthwise_kernel" if "depthwise_kernel" in own else "kernel"
+  role = _kernel_role(own)
   kernel, bias = own[role], own.get("bias")
   if step.epsilon is not None:
-    y = chains.apply(step.op, {role: kernel}, x)
-    mean, variance = batch_moments(y)
+    mean, variance = _statistics(op, own, x)
     norm = (step.epsilon, own["gamma"], own["beta"], mean, variance)
     folded = rewrite.fold_conv({f"/{role}": kernel}, "", *norm)
     kernel, bias = folded[f"/{role}"], folded["/bias"]
@@ -295,6 +308,18 @@ def _linear(step, how, quantizer, x, bounds, own, draw):
       bias = straight_through(bias, round_half_up(bias / unit) * unit)
     weights["bias"] = bias
   return _apply_linear(op, weights, x)
+
+
+def _kernel_role(own):
+  return "depthwise_kernel" if "depthwise_kernel" in own else "kernel"
+
+
+def _statistics(op, own, x):
+  """Mean and variance of what the float kernel makes of `x`, if not known."""
+  if "mean" in own:
+    return own["mean"], own["variance"]
+  role = _kernel_role(own)
+  return batch_moments(_apply_linear(op, {role: own[role]}, x))
 
 
 def _quantised(kernel, how, quantizer, seed, log_step):

@@ -16,13 +16,14 @@ from qinit.archs.collection import Network, convnets_250k
 from qinit.archs.convnets import ConvNets
 from qinit.archs.generator import Generator
 from qinit.data import cifar10
-from qinit.data.normalise import normalise
+from qinit.data.normalise import RANGE, normalise
 from qinit.errors import QinitError, one_of
 from qinit.files import short_name
 from qinit.ghn.hypernet import HyperNet
+from qinit.graph.spec import NetSpec
 from qinit.grid.task import Watcher
 from qinit.quant.mixed import Mixed
-from qinit.quant.simulation import Simulation
+from qinit.quant.simulation import Simulated, Simulation
 from qinit.quant.widths import FLOAT, simulations
 from qinit.record import Record
 from qinit.stats import accuracy
@@ -196,19 +197,19 @@ def evaluate(
   begin = time.monotonic()
   spec = darts.build(network.config)
   graph = ghn.view(spec)
-  ways, params, reference = settings.ways(), None, None
+  ways, made, reference = settings.ways(), None, None
   for row in rows:
     bits = row["bits"]
     widths = widths_of(ways[bits], spec, graph)
-    if params is None or ghn.config.widths:
-      params = ghn.predict(spec, widths)
-    stepped = with_steps(ghn, params, ways[bits], graph, widths)
-    logits = _logits(spec, stepped, images, ways[bits], row["network"])
+    if made is None or ghn.config.widths:
+      made = _Predicted(spec, ghn.predict(spec, widths), images)
+    params = with_steps(ghn, made.params, ways[bits], graph, widths)
+    logits = made.logits(params, ways[bits], row["network"])
     reference = logits if reference is None else reference
     metrics = _metrics(reference, logits, images.labels)
     status = "ok" if np.isfinite(logits).all() else "failed"
     if bits == FLOAT and row["network"] < _DRAWN:
-      metrics["layers"] = layers(params)
+      metrics["layers"] = layers(made.params)
     yield Record(
       KIND,
       row,
@@ -219,6 +220,41 @@ def evaluate(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Predicted:
+  """A network with its predicted parameters, and test images."""
+
+  spec: NetSpec
+  params: dict
+  images: Images
+
+  @functools.cached_property
+  def statistics(self) -> list[dict]:
+    """By batch: BatchNorms' that are the same at all widths."""
+    network = Simulated(self.spec, RANGE)
+    return [
+      network.input_statistics(self.params, x) for x in self.images.batches
+    ]
+
+  def logits(self, params: dict, way, number: int) -> np.ndarray:
+    """Of all images, quantised in this way, with its learned steps among the
+    parameters; each batch has noise of its own, where `way` has noise."""
+    forward, batches = forward_of(self.spec, way), self.images.batches
+
+    def run(known, x, seed):
+      return forward(params | known, images=x, training=False, seed=seed)
+
+    whole = run
+    if len(batches) >= _MANY:
+      whole = tf.function(run, autograph=False)
+    statistics = [{}] * len(batches) if way is None else self.statistics
+    found = []
+    for i, (x, known) in enumerate(zip(batches, statistics, strict=True)):
+      one = whole if len(x) == len(batches[0]) else run
+      found.append(one(known, x, np.array([number, i], np.int32)))
+    return np.concatenate(found)
+
+
 def layers(params) -> list[list]:
   """Each predicted kernel: its name and the percentiles of its values."""
   return [
@@ -226,19 +262,6 @@ def layers(params) -> list[list]:
     for key, w in params.items()
     if key.endswith("kernel")
   ]
-
-
-def _logits(spec, params, images, way, network):
-  """Of all images; each batch has noise of its own, where `way` has noise."""
-  forward = functools.partial(forward_of(spec, way), params, training=False)
-  whole = forward
-  if len(images.batches) >= _MANY:
-    whole = tf.function(forward, autograph=False)
-  logits = []
-  for i, x in enumerate(images.batches):
-    run = whole if len(x) == len(images.batches[0]) else forward
-    logits.append(run(images=x, seed=np.array([network, i], np.int32)))
-  return np.concatenate(logits)
 
 
 def _metrics(reference, logits, labels):

@@ -161,6 +161,32 @@ def test_every_parameter_gets_a_gradient(quantizer, clip, images):
   assert nonzero > 0.9 * len(gradients)
 
 
+@pytest.mark.parametrize("stem_type, stem", [(0, "stem.0"), (1, "stem0.0")])
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_statistics_known_beforehand_change_nothing(
+  quantizer, stem_type, stem, images
+):
+  spec, params = network(stem_type=stem_type)
+  simulated = Simulated(spec, RANGE)
+  known = simulated.input_statistics(params, images)
+  assert set(known) == {f"{stem}/mean", f"{stem}/variance"}
+  conv = spec.node(stem).op
+  y = conv.apply({"kernel": params[f"{stem}/kernel"]}, images)
+  mean, variance = tf.nn.moments(y, [0, 1, 2])
+  np.testing.assert_allclose(known[f"{stem}/mean"], mean, atol=0.05)
+  np.testing.assert_allclose(known[f"{stem}/variance"], variance, rtol=0.05)
+  for bits in (8, 4):
+    how = Simulation(bits, bits, quantizer)
+    expected = simulated.forward(params, images, how, seed=[1, 2])
+    found = simulated.forward(params | known, images, how, seed=[1, 2])
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_without_batch_norm_there_are_no_statistics(images):
+  spec, params = network(norm=None)
+  assert Simulated(spec, RANGE).input_statistics(params, images) == {}
+
+
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_no_gradient_of_a_range_is_traced(quantizer, images):
   """Ranges are constants of a step. What TensorFlow traces for the extremes of
