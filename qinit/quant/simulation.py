@@ -284,7 +284,6 @@ def _step(step, how, quantizer, xs, bounds, own, training, draw):
 
 
 def _range(x, positive):
-  x = tf.stop_gradient(x)
   lo = tf.constant(0.0) if positive else tf.minimum(tf.reduce_min(x), 0.0)
   return lo, tf.maximum(tf.reduce_max(x), 0.0)
 
@@ -325,7 +324,7 @@ def _statistics(op, own, x):
 def _quantised(kernel, how, quantizer, seed, log_step):
   """The kernel on its grid, or with noise about it, and the step; where one
   is learned, e to the `log_step` is a factor on it."""
-  lo, hi = WEIGHT_CLIPS[how.weight_clip](tf.stop_gradient(kernel))
+  lo, hi = WEIGHT_CLIPS[how.weight_clip](kernel)
   affine = Affine.of_bounds(lo, hi, how.weight_bits)
   if log_step is None:
     return quantizer.weights(kernel, lo, hi, affine, seed), affine.scale
