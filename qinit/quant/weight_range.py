@@ -13,7 +13,7 @@ def absolute(x: tf.Tensor):
 def percentile(x: tf.Tensor):
   """The values that 1 % lie below and above: the k-th smallest and largest,
   k = 1 + floor(0.01 N), Section 4.5 of Starting Positions Matter."""
-  flat = tf.reshape(tf.stop_gradient(x), [-1])
+  flat = tf.reshape(x, [-1])
   share = tf.cast(tf.size(flat), tf.float32) * (_PERCENT / 100)
   k = 1 + tf.cast(share, tf.int32)
   highest = tf.math.top_k(flat, k, sorted=False).values
