@@ -34,12 +34,14 @@ class Bullets:
 @dataclasses.dataclass(frozen=True)
 class Table:
   """Cells as text; `flagged` holds the numbers of the rows to mark; columns
-  from `text_columns` on the left are prose, the others numbers."""
+  from `text_columns` on the left are prose, the others numbers; a `headline`
+  stands in the README too."""
 
   headers: tuple[str, ...]
   rows: tuple[tuple[str, ...], ...]
   flagged: frozenset[int] = frozenset()
   text_columns: int = 1
+  headline: bool = False
 
   def _repr_markdown_(self) -> str:
     """What a notebook shows."""

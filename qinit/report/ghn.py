@@ -100,7 +100,7 @@ def _own_widths(records):
     return []
   return [
     Heading("At the width that each was trained for", 3),
-    *_answer(ghn_tables.own_width_answers(records)),
+    *_answer(ghn_tables.answer_table(records)),
     Paragraph(
       "Differences in points of accuracy, over networks ± their standard error,"
       " and in brackets by how many standard errors."
@@ -109,14 +109,16 @@ def _own_widths(records):
   ]
 
 
-def _answer(answers):
-  if answers:
+def _answer(table):
+  if table.rows:
     yield Paragraph(
       "Do hypernetworks trained through quantisation predict better networks"
       " for it than one trained in float for as many steps (a control)? On"
-      f" unseen networks {'; '.join(answers)}.",
+      " unseen networks, top-1 accuracy in percent and its difference in points"
+      " ± standard error:",
       headline=True,
     )
+    yield table
 
 
 def _scatter(records, ghn):

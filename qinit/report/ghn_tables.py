@@ -141,34 +141,32 @@ def own_width_table(records: Iterable[Record]) -> Table:
   )
 
 
-def own_width_answers(records: Iterable[Record]) -> list[str]:
+def answer_table(records: Iterable[Record]) -> Table:
   """For each hypernetwork whose name ends with a width, what it gains there
   beside each control, on the ID networks or else on the first split that both
-  have: "NAME is right on 32.4 % at W4/A4 (+5.91 ± 0.93 points beside CONTROL,
-  12 networks)"."""
+  have: a row over the networks that both were evaluated on; a headline."""
   found = by_cell(records)
-  answers: dict[tuple, str] = {}
+  rows: dict[tuple, tuple[str, ...]] = {}
   for key, mine in _at_own_widths(found):
     ghn, bits, clip, split = key
     for other in controls(found):
       theirs = found.get((other, bits, clip, split), {})
-      shared = {n: metrics for n, metrics in mine.items() if n in theirs}
+      shared = [n for n in mine if n in theirs]
       if len(shared) > 1:
-        differences = _differences(shared, theirs)
-        answer = _answer(key, shared, other, differences)
-        answers.setdefault((ghn, clip, other), answer)
-  return list(answers.values())
-
-
-def _answer(key, mine, other, differences):
-  ghn, bits, clip, split = key
-  accuracy = number(statistics.fmean(_values(mine, "accuracy")), 1)
-  points, _ = _points_and_ratio(differences)
-  where = "" if split == "test" else f" {SPLITS[split]}"
-  return (
-    f"{ghn} is right on {accuracy} % at {_width(bits, clip)} ({points} points"
-    f" beside {other}, {len(mine)}{where} networks)"
+        pair = ({n: cell[n] for n in shared} for cell in (mine, theirs))
+        rows.setdefault((ghn, clip, other), _answer(key, other, *pair))
+  return Table(
+    (*HEAD, "Accuracy", "Control", "Its accuracy", "Difference"),
+    tuple(rows.values()),
+    text_columns=3,
+    headline=True,
   )
+
+
+def _answer(key, other, mine, theirs):
+  points, _ = _points_and_ratio(_differences(mine, theirs))
+  own, its = (mean_and_error(m, "accuracy", 1) for m in (mine, theirs))
+  return (*row_head(key, mine), own, other, its, points)
 
 
 def paired_table(records: Iterable[Record]) -> Table:

@@ -36,5 +36,5 @@ def excerpt(blocks: Sequence[Block]) -> list[Block]:
   """The first table, the first figure, and all headlines."""
   tables = [b for b in blocks if isinstance(b, Table)]
   figures = [b for b in blocks if isinstance(b, Figure)]
-  headlines = [b for b in blocks if isinstance(b, Paragraph) and b.headline]
-  return [*tables[:1], *figures[:1], *headlines]
+  prose = [b for b in blocks if isinstance(b, Paragraph | Table)]
+  return [*tables[:1], *figures[:1], *(b for b in prose if b.headline)]

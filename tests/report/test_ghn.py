@@ -10,7 +10,8 @@ import pytest
 from qinit.data import cifar10
 from qinit.record import Record
 from qinit.report import ghn, ghn_figures, ghn_tables
-from qinit.report.document import Figure, Paragraph, to_markdown
+from qinit.report.document import Figure, to_markdown
+from qinit.report.readme import excerpt
 from qinit.report.sources import Study
 
 
@@ -137,19 +138,35 @@ def test_own_width_table_sets_a_hypernetwork_beside_chance_float_and_control():
     ),
     ("qat-w4a4", "Deep", "W4/A4", "1", "20.0 ± 0.0", "–", "–", "–"),
   )
-  assert ghn_tables.own_width_answers(rows) == [
-    "qat-w4a4 is right on 53.5 % at W4/A4 (+20.50 ± 0.50 points beside control,"
-    " 2 networks)"
+
+
+def test_the_answer_is_over_the_networks_that_both_have():
+  rows = [
+    row("control", "test", 0, "w4a4", 30.0),
+    row("control", "test", 1, "w4a4", 36.0),
+    row("qat-w4a4", "test", 0, "w4a4", 50.0),
+    row("qat-w4a4", "test", 1, "w4a4", 57.0),
+    row("qat-w4a4", "test", 2, "w4a4", 90.0),
+    row("qat-w4a4", "deep", 0, "w4a4", 20.0),
   ]
-  more = [*rows, row("qat-w4a4", "test", 2, "w4a4", 90.0)]
-  answers = ghn_tables.own_width_answers(more)
-  assert answers == ghn_tables.own_width_answers(rows)
-  (headline,) = [
-    block
-    for block in ghn.evaluation(_study(*rows))
-    if isinstance(block, Paragraph) and block.headline
-  ]
-  assert "qat-w4a4 is right on 53.5 %" in headline.text
+  table = ghn_tables.answer_table(rows)
+  # Without the third network. Population deviations 3.5 and 3 over sqrt(2).
+  assert table.rows == (
+    (
+      "qat-w4a4",
+      "Test (ID)",
+      "W4/A4",
+      "2",
+      "53.5 ± 2.5",
+      "control",
+      "33.0 ± 2.1",
+      "+20.50 ± 0.50",
+    ),
+  )
+  blocks = ghn.evaluation(_study(*rows))
+  question, found = excerpt(blocks)[-2:]
+  assert question.text.startswith("Do hypernetworks trained through")
+  assert found == table
 
 
 @pytest.mark.parametrize(
@@ -191,10 +208,8 @@ def test_clipped_weights_are_named_and_compared_with_clipped_ones():
   (own,) = ghn_tables.own_width_table(rows).rows
   assert own[1:3] == ("BN-Free", "W4/A8 (percentile)")
   assert own[-1] == "+2.50 ± 1.50 (1.7)"
-  assert ghn_tables.own_width_answers(rows) == [
-    "free-w4a8 is right on 22.5 % at W4/A8 (percentile) (+2.50 ± 1.50 points"
-    " beside control, 2 BN-Free networks)"
-  ]
+  (answer,) = ghn_tables.answer_table(rows).rows
+  assert answer[1:] == (*own[1:5], "control", "20.0 ± 0.0", "+2.50 ± 1.50")
   (pair,) = ghn_tables.paired_table(rows).rows
   assert pair[2:5] == ("W4/A8 (percentile)", "2", "+2.50 ± 1.50")
 
@@ -207,7 +222,7 @@ def test_the_papers_table_5_stands_under_bn_free():
 
 
 def test_without_a_control_there_is_no_answer():
-  assert ghn_tables.own_width_answers([row("w4a4", "test", 0, "w4a4", 1)]) == []
+  assert not ghn_tables.answer_table([row("w4a4", "test", 0, "w4a4", 1)]).rows
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,9 @@ def test_an_excerpt_stands_between_the_marks(tmp_path, results_folder):
 def test_the_first_table_and_all_headlines_are_the_excerpt():
   one, other = (Table(("a",), ((cell,),)) for cell in "xy")
   answer, aside = Paragraph("Yes.", headline=True), Paragraph("Perhaps.")
-  assert excerpt([aside, one, answer, other, answer]) == [one, answer, answer]
+  shown = dataclasses.replace(other, headline=True)
+  blocks = [aside, one, answer, other, shown, answer]
+  assert excerpt(blocks) == [one, answer, shown, answer]
   assert excerpt([aside]) == []
 
 
