@@ -151,10 +151,9 @@ def answer_table(records: Iterable[Record]) -> Table:
     ghn, bits, clip, split = key
     for other in controls(found):
       theirs = found.get((other, bits, clip, split), {})
-      shared = [n for n in mine if n in theirs]
-      if len(shared) > 1:
-        pair = ({n: cell[n] for n in shared} for cell in (mine, theirs))
-        rows.setdefault((ghn, clip, other), _answer(key, other, *pair))
+      own, its = common(mine, theirs), common(theirs, mine)
+      if len(own) > 1:
+        rows.setdefault((ghn, clip, other), _answer(key, other, own, its))
   return Table(
     (*HEAD, "Accuracy", "Control", "Its accuracy", "Difference"),
     tuple(rows.values()),
@@ -316,6 +315,11 @@ def _at_own_widths(found):
 
 def _names(found):
   return list(dict.fromkeys(ghn for ghn, *_ in found))
+
+
+def common(mine: dict[int, dict], theirs: dict[int, dict]) -> dict[int, dict]:
+  """Metrics by network, of those that the other has too."""
+  return {n: metrics for n, metrics in mine.items() if n in theirs}
 
 
 def _differences(mine, theirs):

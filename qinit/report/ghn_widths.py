@@ -66,8 +66,7 @@ def _row(key, mine, found, controls):
   def of(name):
     return found.get((name, bits, clip, split), {})
 
-  narrow = of(ghn.removesuffix(_ALL) + bits)
-  narrow = {n: metrics for n, metrics in narrow.items() if n in mine}
+  narrow = ghn_tables.common(of(ghn.removesuffix(_ALL) + bits), mine)
   return (
     *ghn_tables.row_head(key, mine),
     ghn_tables.mean_and_error(mine, "accuracy", 1),
