@@ -6,9 +6,10 @@
   python -m experiments.report --run=DIR --publish=results
     copies the run's rows, settings and layer statistics to results/KIND
 
-  python -m experiments.report --results=results --readme=README.md
-    RESULTS.md, results/figures and the excerpt in README.md, from the
-    committed rows
+  python -m experiments.report --results=results
+    RESULTS.md and results/figures from the committed rows; with
+    --readme=README.md its excerpt too, with --cards=qinit/ghn/published the
+    evaluations in the model cards
 
 Seconds for a single cell, about a minute for a whole grid.
 """
@@ -34,6 +35,12 @@ flags.DEFINE_string(
   "File whose part between <!-- results --> and <!-- /results --> is renewed"
   " with --results.",
 )
+flags.DEFINE_string(
+  "cards",
+  None,
+  "Folder of NAME/MODEL_CARD.md of hypernetworks, whose parts between the same"
+  " marks are renewed with --results.",
+)
 
 
 def main(argv):
@@ -46,7 +53,9 @@ def main(argv):
   elif FLAGS.run:
     complaints, written = run.rebuild(FLAGS.run), f"{FLAGS.run}/report.html"
   else:
-    complaints = run.results(FLAGS.results, FLAGS.output, FLAGS.readme)
+    complaints = run.results(
+      FLAGS.results, FLAGS.output, FLAGS.readme, FLAGS.cards
+    )
     written = FLAGS.output
   for complaint in complaints:
     print(complaint, file=sys.stderr)

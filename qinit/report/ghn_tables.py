@@ -18,7 +18,7 @@ HEAD = ("Hypernetwork", "Split", "Width", "Networks")
 CHANCE = 10.0  # percent
 # Percent of the first so many test images in their most frequent class: what a
 # network that always says the same may reach.
-_ONE_ANSWER = {10_000: CHANCE, 1_024: 11.62}
+ONE_ANSWER = {10_000: CHANCE, 1_024: 11.62}
 _HUGE = 1e5  # logits may explode at two bits
 # Top-1 accuracies of the paper: (Table 3, GHN-Q), (Table 4, GHN-QAT of the
 # row's own width), by split in the order of SPLITS, as mean and maximum.
@@ -163,9 +163,8 @@ def answer_table(records: Iterable[Record]) -> Table:
 
 
 def _answer(key, other, mine, theirs):
-  points, _ = _points_and_ratio(_differences(mine, theirs))
   own, its = (mean_and_error(m, "accuracy", 1) for m in (mine, theirs))
-  return (*row_head(key, mine), own, other, its, points)
+  return (*row_head(key, mine), own, other, its, difference(mine, theirs))
 
 
 def paired_table(records: Iterable[Record]) -> Table:
@@ -300,7 +299,10 @@ def _cell(metrics, name):
 
 
 def mean_and_error(metrics: dict[int, dict], name: str, digits: int) -> str:
-  """ "72.0 ± 1.4", over networks; in powers of ten where it explodes."""
+  """ "72.0 ± 1.4", over networks; in powers of ten where it explodes; a dash
+  for none."""
+  if not metrics:
+    return MISSING
   values = _values(metrics, name)
   mean, error = statistics.fmean(values), standard_error(values)
   if abs(mean) >= _HUGE:
@@ -331,9 +333,9 @@ def _differences(mine, theirs):
 
 def _from_chance(metrics):
   return [
-    m["accuracy"] - _ONE_ANSWER[m["images"]]
+    m["accuracy"] - ONE_ANSWER[m["images"]]
     for m in metrics.values()
-    if m["images"] in _ONE_ANSWER
+    if m["images"] in ONE_ANSWER
   ]
 
 
@@ -341,6 +343,12 @@ def compared(mine: dict[int, dict], theirs: dict[int, dict]) -> str:
   """The differences of accuracy over the networks that both have, in points,
   and by how many standard errors: "+20.50 ± 0.50 (41.0)"."""
   return _with_ratio(_differences(mine, theirs))
+
+
+def difference(mine: dict[int, dict], theirs: dict[int, dict]) -> str:
+  """As `compared`, without the ratio: "+20.50 ± 0.50"."""
+  pairs = _differences(mine, theirs)
+  return _points_and_ratio(pairs)[0] if len(pairs) > 1 else MISSING
 
 
 def _with_ratio(differences):

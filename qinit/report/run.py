@@ -9,6 +9,7 @@ from qinit.errors import RunError
 from qinit.files import write_text
 from qinit.report import (
   figures,
+  ghn_cards,
   gnn_rows,
   grid,
   lpgnas,
@@ -26,7 +27,7 @@ from qinit.report.document import (
   to_markdown,
 )
 from qinit.report.html import to_html
-from qinit.report.readme import renewed
+from qinit.report.marked import BEGIN, excerpt, renewed
 from qinit.report.sections import SECTIONS
 from qinit.stats.distribution import read_distributions
 from qinit.stats.layerwise import read_csv
@@ -125,6 +126,7 @@ def results(
   results_dir: str | os.PathLike,
   output: str | os.PathLike,
   readme: str | os.PathLike | None = None,
+  cards: str | os.PathLike | None = None,
 ) -> list[str]:
   """Makes RESULTS.md, and its figures in `results_dir`/figures, from the
   committed rows; returns a sentence about everything left out. Pictures
@@ -132,6 +134,8 @@ def results(
 
   Args:
     readme: a file whose part between marks is renewed too.
+    cards: a folder NAME/MODEL_CARD.md of published hypernetworks, whose parts
+      between marks are renewed too.
 
   Raises:
     RunError: if there are no rows, or no marks.
@@ -146,6 +150,9 @@ def results(
   write_text(output, markdown(blocks, results_dir, output))
   if readme:
     write_text(readme, with_results(readme, blocks, results_dir))
+  if cards:
+    for card, text in cards_with_results(cards, results_dir).items():
+      write_text(card, text)
   return complaints
 
 
@@ -174,7 +181,24 @@ def with_results(
   path: str | os.PathLike, blocks: list[Block], results_dir: str | os.PathLike
 ) -> str:
   """The file with its results renewed; raises RunError without its marks."""
-  return renewed(Path(path).read_text(), blocks, _link(results_dir, path))
+  text = Path(path).read_text()
+  return renewed(text, excerpt(blocks), _link(results_dir, path))
+
+
+def cards_with_results(
+  folder: str | os.PathLike, results_dir: str | os.PathLike
+) -> dict[Path, str]:
+  """The model cards NAME/MODEL_CARD.md of `folder` that have marks, each with
+  the evaluation of its hypernetwork renewed."""
+  records = sources.from_results(Path(results_dir) / "ghn_eval").records
+  texts = {
+    card: card.read_text() for card in Path(folder).glob(f"*/{ghn_cards.NAME}")
+  }
+  return {
+    card: renewed(text, ghn_cards.evaluation(records, card.parent.name))
+    for card, text in texts.items()
+    if BEGIN in text
+  }
 
 
 def _link(results_dir, file):

@@ -11,7 +11,7 @@ from qinit.data import cifar10
 from qinit.record import Record
 from qinit.report import ghn, ghn_figures, ghn_tables
 from qinit.report.document import Figure, to_markdown
-from qinit.report.readme import excerpt
+from qinit.report.marked import excerpt
 from qinit.report.sources import Study
 
 
@@ -190,7 +190,7 @@ def test_of_the_first_images_the_most_frequent_class_makes_as_many():
   if not os.environ.get("TFDS_DATA_DIR"):
     pytest.skip("NOT TESTED: TFDS_DATA_DIR is not set: no CIFAR-10")
   _, labels = cifar10.load(os.environ["TFDS_DATA_DIR"], "test")
-  for images, percent in ghn_tables._ONE_ANSWER.items():
+  for images, percent in ghn_tables.ONE_ANSWER.items():
     most = np.bincount(labels[:images]).max()
     assert 100 * most / images == pytest.approx(percent, abs=0.005)
 

@@ -12,7 +12,7 @@ from qinit import record
 from qinit.errors import RunError
 from qinit.report import run, sections, sources
 from qinit.report.document import Bullets, Paragraph, Table
-from qinit.report.readme import excerpt
+from qinit.report.marked import excerpt
 from qinit.stats import layerwise
 from qinit.stats.distribution import histogram, write_distributions
 
@@ -290,6 +290,11 @@ def test_committed_results_are_up_to_date():
   readme = REPOSITORY / "README.md"
   renewed = run.with_results(readme, blocks, REPOSITORY / "results")
   assert renewed == readme.read_text()
+  published = REPOSITORY / "qinit" / "ghn" / "published"
+  cards = run.cards_with_results(published, REPOSITORY / "results")
+  assert cards
+  for card, text in cards.items():
+    assert text == card.read_text(), card
 
 
 def test_an_excerpt_stands_between_the_marks(tmp_path, results_folder):
@@ -305,6 +310,16 @@ def test_an_excerpt_stands_between_the_marks(tmp_path, results_folder):
   readme.write_text("no marks")
   with pytest.raises(RunError, match="needs one <!-- results -->"):
     run.results(results_folder, tmp_path / "RESULTS.md", readme)
+
+
+def test_cards_with_marks_are_renewed_others_left(tmp_path, results_folder):
+  for name, text in ("old", "<!-- results -->1<!-- /results -->"), ("new", "x"):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "MODEL_CARD.md").write_text(text)
+  run.results(results_folder, tmp_path / "RESULTS.md", cards=tmp_path)
+  cards = [(tmp_path / n / "MODEL_CARD.md").read_text() for n in ("old", "new")]
+  # No hypernetwork was evaluated in these rows.
+  assert cards == ["<!-- results -->\n\n\n\n<!-- /results -->", "x"]
 
 
 def test_the_first_table_and_all_headlines_are_the_excerpt():

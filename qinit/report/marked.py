@@ -1,25 +1,19 @@
-"""The part of a README that shows results: the first table, the first figure
-and the headlines of RESULTS.md between two marks."""
+"""The part of a file, between two marks, that is made from rows: the results
+in README.md, the evaluation in a hypernetwork's model card."""
 
 from collections.abc import Sequence
 
 from qinit.errors import RunError
-from qinit.report.document import (
-  Block,
-  Figure,
-  Paragraph,
-  Table,
-  to_markdown,
-)
+from qinit.report.document import Block, Figure, Paragraph, Table, to_markdown
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
 
-def renewed(text: str, blocks: Sequence[Block], figures: str) -> str:
-  """`text` with what lies between the marks made anew.
+def renewed(text: str, blocks: Sequence[Block], figures: str = "") -> str:
+  """`text` with the blocks in the place of what lies between the marks.
 
   Args:
-    figures: the folder of the pictures as the README links it.
+    figures: the folder of the pictures as the file links it.
 
   Raises:
     RunError: if the marks are missing.
@@ -28,12 +22,12 @@ def renewed(text: str, blocks: Sequence[Block], figures: str) -> str:
     raise RunError(f"the file needs one {BEGIN} and behind it one {END}")
   before, rest = text.split(BEGIN)
   _, after = rest.split(END)
-  part = to_markdown(excerpt(blocks), figures)
-  return f"{before}{BEGIN}\n\n{part}\n{END}{after}"
+  return f"{before}{BEGIN}\n\n{to_markdown(blocks, figures)}\n{END}{after}"
 
 
 def excerpt(blocks: Sequence[Block]) -> list[Block]:
-  """The first table, the first figure, and all headlines."""
+  """What README.md shows of RESULTS.md: the first table, the first figure, and
+  all headlines."""
   tables = [b for b in blocks if isinstance(b, Table)]
   figures = [b for b in blocks if isinstance(b, Figure)]
   prose = [b for b in blocks if isinstance(b, Paragraph | Table)]

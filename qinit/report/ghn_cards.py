@@ -1,0 +1,85 @@
+"""The evaluation in a published hypernetwork's model card, from rows."""
+
+from collections.abc import Iterable
+
+from qinit.record import Record
+from qinit.report import ghn_tables
+from qinit.report.document import Block, Paragraph, Table, number
+
+NAME = "MODEL_CARD.md"
+_CELL = tuple[str, str, str, str]
+_Found = dict[_CELL, dict[int, dict]]
+_HEADERS = ("Split", "Width", "Networks", "Images", "Accuracy", "Best")
+
+
+def evaluation(records: Iterable[Record], ghn: str) -> list[Block]:
+  """What the networks that `ghn` predicts reach, a row for each split and width
+  that it was evaluated on, beside its control; nothing if on none."""
+  found = ghn_tables.by_cell(records)
+  own = {key: metrics for key, metrics in found.items() if key[0] == ghn}
+  if not own:
+    return []
+  controls = dict.fromkeys(_control(key, found) for key in own)
+  beside = [f"`{name}`" for name in controls if name]
+  table = _compared(own, found) if beside else _alone(own)
+  return [Paragraph(_sentence(own, beside)), table]
+
+
+def _sentence(own, beside):
+  text = (
+    "Networks that it never saw, top-1 accuracy in percent as mean ± standard"
+    " error, ranges and BatchNorm's statistics those of batches of 64"
+  )
+  if beside:
+    text += f", beside its float control {' and '.join(beside)} on the same"
+  return f"{text}.{_chance({_images(metrics) for metrics in own.values()})}"
+
+
+def _chance(images):
+  known = [
+    f"{ghn_tables.ONE_ANSWER[n]:.1f} on {n:,}"
+    for n in sorted(images)
+    if n in ghn_tables.ONE_ANSWER
+  ]
+  text = " The most that one answer for all images reaches: "
+  return f"{text}{', '.join(known)}." if known else ""
+
+
+def _alone(own):
+  rows = [_row(key, mine) for key, mine in own.items()]
+  return Table(_HEADERS, tuple(rows), text_columns=2)
+
+
+def _compared(own, found):
+  rows = []
+  for key, mine in own.items():
+    theirs = found.get((_control(key, found), *key[1:]), {})
+    shared = ghn_tables.common(theirs, mine)
+    accuracy = ghn_tables.mean_and_error(shared, "accuracy", 1)
+    rows.append(
+      (*_row(key, mine), accuracy, ghn_tables.difference(mine, shared))
+    )
+  return Table(
+    (*_HEADERS, "Control", "Difference"), tuple(rows), text_columns=2
+  )
+
+
+def _row(key, mine):
+  _, split, width, networks = ghn_tables.row_head(key, mine)
+  accuracy = ghn_tables.mean_and_error(mine, "accuracy", 1)
+  best = number(max(metrics["accuracy"] for metrics in mine.values()), 1)
+  return split, width, networks, f"{_images(mine):,}", accuracy, best
+
+
+def _images(metrics):
+  return max(m["images"] for m in metrics.values())
+
+
+def _control(key: _CELL, found: _Found) -> str | None:
+  """The control that was evaluated on this split; none for a control."""
+  ghn, _, _, split = key
+  if ghn_tables.is_control(ghn):
+    return None
+  on_split = {name for name, *_, where in found if where == split}
+  names = ghn_tables.controls(found)
+  return next((name for name in names if name in on_split), None)
