@@ -34,7 +34,10 @@ _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "TFDS data folder; TFDS' own by default."
 )
 _BITS = flags.DEFINE_string(
-  "bits", "float", "Comma list of widths: float, w8a8, w4a4, ..."
+  "bits",
+  "float",
+  "Comma list of widths: float, w8a8, w4a4, ... A hypernetwork that sees widths"
+  " predicts for each; the first is written.",
 )
 _TFLITE = flags.DEFINE_bool("export_tflite", False, "Write OUT.tflite too.")
 _BATCH_SIZE = flags.DEFINE_integer(

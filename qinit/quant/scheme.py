@@ -67,3 +67,9 @@ def parse_width(text: str, clip_percentile: float = 1.0) -> Scheme:
       " activations, w8a4"
     )
   return Scheme(int(match[1]), int(match[2]), clip_percentile)
+
+
+def bits_of(how) -> tuple[int, int]:
+  """Bits of weights and activations of a `Scheme` (or what else has them),
+  (0, 0) for None: as a hypernetwork that sees widths is told of them."""
+  return (how.weight_bits, how.activation_bits) if how else (0, 0)

@@ -1,6 +1,7 @@
 """Predicts a network's parameters and measures what they are worth."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from qinit.params import store
 from qinit.quant.batch_fold import BatchFolded
 from qinit.quant.integer import IntegerNetwork
 from qinit.quant.ranges import calibrate
-from qinit.quant.scheme import Scheme
+from qinit.quant.scheme import Scheme, bits_of
 from qinit.stats.accuracy import accuracy
 
 _QUINT8 = Scheme()
@@ -38,7 +39,8 @@ class Settings:
     arch: see `archs.load`.
     images: npz with `x` [N, H, W, C] float32, normalised; all one batch.
     dataset: "cifar10" or None.
-    schemes: widths to evaluate on the data set; None is float.
+    schemes: widths to predict for and to evaluate on the data set; None is
+      float.
     clip_percentile: of the activations, for the file that is exported.
     calibration_images: training images that set ranges and statistics.
     num_images: test images, 0 for all.
@@ -78,14 +80,17 @@ class Images:
 
 def run(settings: Settings) -> dict:
   """Writes OUT.params.npz and OUT.json, with images or a data set OUT.npz
-  (`logits`) and, if asked for, OUT.tflite. Returns the metrics.
+  (`logits`) and, if asked for, OUT.tflite. Parameters and logits are those of
+  the first width: a hypernetwork that sees widths predicts for each, and for
+  W8/A8 what is exported. Returns the metrics.
 
   Raises:
     QinitError: for bad input; nothing is written then.
   """
   ghn = checkpoint.load(settings.ghn)
   spec = load_arch(settings.arch)
-  params = ghn.predict(spec)
+  predict = functools.partial(_predict, ghn, spec)
+  params = predict(settings.schemes[0])
   metrics = {
     "arch": spec.digest(),
     "num_params": spec.num_params(),
@@ -96,31 +101,39 @@ def run(settings: Settings) -> dict:
     logits = forward(spec, params, _read(settings.images, spec)).numpy()
   elif settings.dataset:
     images = _cifar10(settings)
-    logits = _float_logits(spec, params, images.test)
-    metrics |= _evaluate(spec, params, logits, images, settings)
+    logits, found = _evaluate(spec, predict, images, settings)
+    metrics |= found
     if settings.export_tflite:
-      model, found = _export(spec, params, images, settings)
+      model, found = _export(spec, predict(_QUINT8), images, settings)
       metrics["tflite"] = found
   _write(settings.output, params, logits, metrics, model)
   return metrics
 
 
-def _evaluate(spec, params, logits, images, settings):
+def _predict(ghn, spec, scheme):
+  return ghn.predict(spec, bits_of(scheme))
+
+
+def _evaluate(spec, predict, images, settings):
+  """The logits at the first width, and the accuracy at each."""
   metrics = {"batch_norm": "batch", "batch_size": settings.batch_size}
+  first = None
   for scheme in settings.schemes:
-    if scheme is None:
-      metrics["float"] = {"accuracy": accuracy(logits, images.labels)}
-      continue
-    network = BatchFolded(spec, params)
-    ranges = network.calibrate(
-      images.calibration, scheme.clip_percentile, RANGE
-    )
-    quantised = network.logits(images.test, ranges, scheme)
-    metrics[scheme.name] = {
-      "accuracy": accuracy(quantised, images.labels),
-      "clip_percentile": scheme.clip_percentile,
-    }
-  return metrics
+    logits = _logits(spec, predict(scheme), scheme, images)
+    first = logits if first is None else first
+    found = {"accuracy": accuracy(logits, images.labels)}
+    if scheme:
+      found["clip_percentile"] = scheme.clip_percentile
+    metrics[scheme.name if scheme else "float"] = found
+  return first, metrics
+
+
+def _logits(spec, params, scheme, images):
+  if scheme is None:
+    return _float_logits(spec, params, images.test)
+  network = BatchFolded(spec, params)
+  ranges = network.calibrate(images.calibration, scheme.clip_percentile, RANGE)
+  return network.logits(images.test, ranges, scheme)
 
 
 def _export(spec, params, images, settings):

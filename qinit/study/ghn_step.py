@@ -24,6 +24,7 @@ from qinit.quant import oscillation
 from qinit.quant.affine import Affine
 from qinit.quant.mixed import Mixed
 from qinit.quant.quantizers import simulate
+from qinit.quant.scheme import bits_of
 from qinit.quant.simulation import Simulated, Simulation
 from qinit.quant.weight_range import WEIGHT_CLIPS
 
@@ -172,9 +173,11 @@ def widths_of(how: Simulation | Mixed | None, spec: NetSpec, graph: GhnGraph):
   """Bits of weights and activations, of all nodes or of each [nodes, 2];
   0 for float and for the input."""
   if not isinstance(how, Mixed):
-    return _bits(how)
+    return bits_of(how)
   by_node = how.by_node(Simulated(spec, RANGE), spec)
-  return np.array([_bits(by_node.get(name)) for name in graph.names], np.int32)
+  return np.array(
+    [bits_of(by_node.get(name)) for name in graph.names], np.int32
+  )
 
 
 def with_steps(ghn: HyperNet, params: dict, how, graph: GhnGraph, widths):
@@ -203,10 +206,6 @@ def _float(spec, dtype, params, images, training, seed):
     images = tf.cast(images, dtype)
   logits = chains.forward(spec, params, images, training, seed)
   return tf.cast(logits, tf.float32)
-
-
-def _bits(how):
-  return (how.weight_bits, how.activation_bits) if how else (0, 0)
 
 
 def _cast(key, w, dtype):

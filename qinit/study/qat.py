@@ -207,7 +207,11 @@ class _Training:
       method, study.epochs
     )
     params = Start.parse(self.cell.start).params(
-      self.spec, self.data, self.cell.seed, study.symmetry
+      self.spec,
+      self.data,
+      self.cell.seed,
+      study.symmetry,
+      None if in_float else self.scheme,
     )
     curve, steps = [], 0
     if in_float:

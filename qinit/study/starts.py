@@ -22,6 +22,7 @@ from qinit.params.initializers import (
   studied_kernels,
 )
 from qinit.params.symmetry import break_symmetry
+from qinit.quant.scheme import Scheme, bits_of
 
 _KINDS = ("ghn", "checkpoint")
 _IMAGES, _BATCH = 1024, 128
@@ -62,9 +63,19 @@ class Start:
     return f"{self.kind}_{short_name(self.value)}".replace("__", "_")
 
   def params(
-    self, spec: NetSpec, data: Dataset, seed: int, symmetry: str = "none"
+    self,
+    spec: NetSpec,
+    data: Dataset,
+    seed: int,
+    symmetry: str = "none",
+    scheme: Scheme | None = None,
   ) -> dict:
     """The parameters that training starts from, moving statistics included.
+
+    Args:
+      symmetry: how equal channels of predicted parameters are told apart.
+      scheme: the widths at which training begins, None for float; for a
+        hypernetwork that sees them.
 
     Raises:
       QinitError: if a checkpoint is damaged or of another network.
@@ -73,7 +84,7 @@ class Start:
       return self._initial(spec, data, seed)
     if self.kind == "checkpoint":
       return _from_checkpoint(self.value, spec)
-    return self._predicted(spec, data, seed, symmetry)
+    return self._predicted(spec, data, seed, symmetry, scheme)
 
   def _initial(self, spec, data, seed):
     params = initial_params(spec, self.value, seed)
@@ -82,10 +93,10 @@ class Start:
     images = scaled(data.train_images[:_LSUV_IMAGES])
     return lsuv(spec, params, studied_kernels(spec), images)
 
-  def _predicted(self, spec, data, seed, symmetry):
+  def _predicted(self, spec, data, seed, symmetry, scheme):
     from qinit import ghn
 
-    predicted = ghn.load(self.value).predict(spec)
+    predicted = ghn.load(self.value).predict(spec, bits_of(scheme))
     params = {key: np.array(value) for key, value in predicted.items()}
     params = for_unit_images(spec, params)
     params = break_symmetry(spec, params, symmetry, seed)

@@ -1,5 +1,6 @@
 """ghn_predict from files to files, and ghn_graph."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 import qinit.ghn
 from qinit.archs.load import load
+from qinit.data.normalise import normalise
 from qinit.errors import QinitError
 from qinit.functional.forward import forward
 from qinit.graph.view import view
@@ -73,6 +75,52 @@ def test_the_whole_way_into_the_runtime(ghn, tmp_path, monkeypatch, rng):
   assert {"float", "w8a8", "w4a4"} < set(metrics)
   assert store.load(f"{output}.npz")["logits"].shape == (64, 10)
   assert (tmp_path / "net.tflite").stat().st_size == metrics["tflite"]["bytes"]
+
+
+def test_a_hypernetwork_that_sees_widths_predicts_for_each(
+  tmp_path, monkeypatch, rng
+):
+  pixels = rng.integers(0, 256, (32, 32, 32, 3), np.uint8)
+  labels = rng.integers(0, 10, 32)
+  monkeypatch.setattr(ghn_predict.cifar10, "load", lambda *_: (pixels, labels))
+  ghn = seeing_widths(tmp_path / "ghn", rng)
+
+  def logits_and_params(*schemes):
+    output = str(tmp_path / "net")
+    ghn_predict.run(
+      Settings(
+        str(tmp_path / "ghn"), NET, output, dataset="cifar10", schemes=schemes
+      )
+    )
+    files = [f"{output}.npz", f"{output}.params.npz"]
+    return [store.load(file) for file in files]
+
+  both, params = logits_and_params(ghn_predict.Scheme(4, 4), None)
+  alone, _ = logits_and_params(ghn_predict.Scheme(4, 4))
+  np.testing.assert_array_equal(both["logits"], alone["logits"])
+  spec = load(NET)
+  expected = ghn.predict(spec, (4, 4))
+  assert set(params) == set(expected)
+  for key, value in expected.items():
+    np.testing.assert_allclose(params[key], value, rtol=0, atol=1e-6)
+  in_float, plain = logits_and_params(None)
+  np.testing.assert_allclose(
+    in_float["logits"],
+    forward(spec, plain, normalise(pixels)),
+    rtol=0,
+    atol=1e-4,
+  )
+  assert max(abs(plain[key] - params[key]).max() for key in plain) > 1e-3
+
+
+def seeing_widths(folder, rng):
+  """A hypernetwork with an embedding of its own for every width."""
+  config = dataclasses.replace(qinit.ghn.GHN_2, widths=True)
+  ghn = qinit.ghn.HyperNet(config)
+  for name in ("width.weights", "width.activations"):
+    ghn.weights[name].assign(rng.normal(size=ghn.weights[name].shape))
+  qinit.ghn.save(folder, ghn)
+  return ghn
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,26 @@
 
 import csv
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from qinit import record
+from qinit.archs.load import load as load_arch
 from qinit.data import catalogue
 from qinit.errors import CheckpointError, QinitError
 from qinit.grid import run as grid
 from qinit.grid.task import Watcher
 from qinit.params import store
+from qinit.quant.scheme import Scheme
 from qinit.report import qat as report
 from qinit.report import sources
 from qinit.report.qat_race import race
 from qinit.report.qat_rows import steps_to
 from qinit.study.qat import QatStudy
 from qinit.study.starts import Start, for_unit_images
+from tests.study.test_ghn_predict import NET, seeing_widths
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +303,48 @@ def test_a_published_hypernetwork_is_a_start_by_its_name():
   assert start.label == "ghn_ghn2-cifar10-short"
   with pytest.raises(QinitError, match="there is no ghn2-cifar10"):
     Start.parse("ghn:ghn2-cifar10")
+
+
+def test_a_hypernetwork_that_sees_widths_starts_at_the_one_trained_for(
+  tmp_path, rng
+):
+  seeing_widths(tmp_path / "ghn", rng)
+  start = Start.parse(f"ghn:{tmp_path / 'ghn'}")
+  spec = load_arch(NET)
+  images = rng.integers(0, 256, (32, 32, 32, 3), np.uint8)
+  data = SimpleNamespace(train_images=images)
+  kernel = next(iter(spec.trainable_specs()))
+
+  def params(scheme):
+    return start.params(spec, data, 0, scheme=scheme)[kernel]
+
+  np.testing.assert_array_equal(params(None), params(None))
+  assert abs(params(None) - params(Scheme(4, 4))).max() > 1e-4
+  assert abs(params(Scheme(8, 8)) - params(Scheme(4, 4))).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+  "method, expected", [("qat", "w4a4"), ("float_qat", None), ("ptq", None)]
+)
+def test_a_start_is_that_of_the_widths_at_which_training_begins(
+  method, expected, monkeypatch, tmp_path
+):
+  class SeenError(Exception):
+    pass
+
+  def params(self, spec, data, seed, symmetry, scheme):
+    raise SeenError(scheme.name if scheme else None)
+
+  monkeypatch.setattr(Start, "params", params)
+  study = QatStudy(
+    archs=("regular_conv_bn",),
+    methods=(method,),
+    dataset="digits",
+    output_dir=str(tmp_path),
+  )
+  with pytest.raises(SeenError) as seen:
+    list(grid.run(study))
+  assert seen.value.args == (expected,)
 
 
 def test_a_checkpoint_of_another_network_is_refused(finished, tmp_path):
