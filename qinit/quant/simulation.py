@@ -19,7 +19,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from qinit.errors import QinitError
-from qinit.functional import chains
+from qinit.functional import chains, pointwise
 from qinit.functional.chains import Chain
 from qinit.functional.forward import node_seed, split_by_node
 from qinit.functional.moments import batch_moments
@@ -74,6 +74,7 @@ class Step:
       of the chain's input, "" not at all.
     bits: width of what comes out.
     positive: whether a ReLU made it, so that the range begins at 0.
+    short: whether the batch's statistics have a shorter way (`_short`).
   """
 
   op: Op
@@ -82,6 +83,7 @@ class Step:
   point: str
   bits: int
   positive: bool
+  short: bool
 
 
 class Simulated:
@@ -148,7 +150,8 @@ class Simulated:
     for conv in self._folds:
       node = self.placement.spec.node(conv)
       if node.inputs == (INPUT,):
-        mean, variance = _statistics(chains.relaxed(node.op), own[conv], x)
+        weights, op = own[conv], chains.relaxed(node.op)
+        mean, variance = _statistics(op, weights, x, _short(op, weights))
         found |= {f"{conv}/mean": mean, f"{conv}/variance": variance}
     return found
 
@@ -193,6 +196,7 @@ class Simulated:
       self._points.get(node.name, ""),
       8 if absolute else how.activation_bits,
       isinstance(node.op, ops.Relu),
+      fold is not None and _short(node.op, weights),
     )
 
 
@@ -294,7 +298,7 @@ def _linear(step, how, quantizer, x, bounds, own, draw):
   role = _kernel_role(own)
   kernel, bias = own[role], own.get("bias")
   if step.epsilon is not None:
-    mean, variance = _statistics(op, own, x)
+    mean, variance = _statistics(op, own, x, step.short)
     norm = (step.epsilon, own["gamma"], own["beta"], mean, variance)
     folded = rewrite.fold_conv({f"/{role}": kernel}, "", *norm)
     kernel, bias = folded[f"/{role}"], folded["/bias"]
@@ -313,10 +317,17 @@ def _kernel_role(own):
   return "depthwise_kernel" if "depthwise_kernel" in own else "kernel"
 
 
-def _statistics(op, own, x):
+def _short(op, own):
+  """Whether `_statistics` needs no convolution."""
+  return isinstance(op, ops.Conv) and pointwise.moments_pay(op, own["kernel"])
+
+
+def _statistics(op, own, x, short):
   """Mean and variance of what the float kernel makes of `x`, if not known."""
   if "mean" in own:
     return own["mean"], own["variance"]
+  if short:
+    return pointwise.moments(op, own["kernel"], x)
   role = _kernel_role(own)
   return batch_moments(_apply_linear(op, {role: own[role]}, x))
 

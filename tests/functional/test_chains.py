@@ -128,6 +128,33 @@ def test_pointwise(stride, padding, size, rng):
   )
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("filters", [2, 3, 5])
+@pytest.mark.parametrize("index", [0, 1])
+def test_moments_of_pointwise(stride, filters, index, rng):
+  op = ops.Conv(filters, (1, 1), (stride, stride))
+  x = tf.constant(2 + rng.normal(size=[4, 7, 7, 3]), tf.float32)
+  kernel = tf.constant(rng.normal(size=[1, 1, 3, filters]), tf.float32)
+  _same(
+    lambda x, w: tf.nn.moments(op.apply({"kernel": w}, x), [0, 1, 2])[index],
+    lambda x, w: pointwise.moments(op, w, x)[index],
+    (x, kernel),
+    rng,
+  )
+  assert pointwise.moments_pay(op, kernel) == (filters >= 3)
+
+
+def test_a_pointwise_channel_that_does_not_vary_has_no_negative_variance(rng):
+  x = np.tile(rng.normal(size=[1, 1, 1, 8]), [64, 3, 3, 1])
+  x[..., 0] = rng.normal(size=[64, 3, 3])  # of no weight
+  kernel = rng.normal(size=[1, 1, 8, 16])
+  kernel[:, :, 0] = 0
+  _, variance = pointwise.moments(
+    ops.Conv(16, (1, 1)), kernel.astype("f"), tf.constant(x, tf.float32)
+  )
+  assert np.all(variance >= 0) and np.all(variance < 1e-9)
+
+
 @pytest.mark.parametrize("offset, stride", [(0, 2), (1, 1), (1, 2)])
 @pytest.mark.parametrize("size", [7, 8])
 def test_slices(offset, stride, size, rng):
