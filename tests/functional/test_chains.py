@@ -144,6 +144,15 @@ def test_moments_of_pointwise(stride, filters, index, rng):
   assert pointwise.moments_pay(op, kernel) == (filters >= 3)
 
 
+def test_moments_of_pointwise_are_those_of_twice_the_precision(rng):
+  x = (2 + rng.random([16, 32, 32, 24])).astype(np.float32)
+  kernel = rng.normal(size=[1, 1, 24, 32]).astype(np.float32)
+  mean, variance = pointwise.moments(ops.Conv(32, (1, 1)), kernel, x)
+  y = x.astype(np.float64).reshape(-1, 24) @ kernel[0, 0].astype(np.float64)
+  assert (abs(mean - y.mean(0)) / y.std(0)).max() < 3e-6
+  np.testing.assert_allclose(variance, y.var(0), rtol=5e-6)
+
+
 def test_a_pointwise_channel_that_does_not_vary_has_no_negative_variance(rng):
   x = np.tile(rng.normal(size=[1, 1, 1, 8]), [64, 3, 3, 1])
   x[..., 0] = rng.normal(size=[64, 3, 3])  # of no weight
