@@ -136,7 +136,7 @@ def training_name(record) -> str:
   """A training in a few words."""
   cell = record.cell
   words = [width_name(b) for b in cell["bits"].split(",")]
-  parts = [", ".join(words)]
+  parts = [", ".join(words) if len(words) <= 3 else f"{len(words)} widths"]
   if cell["bits"] != "float":
     parts.append(cell["quantizer"])
   if cell["weight_clip"] != "absolute":
