@@ -62,6 +62,10 @@ class Settings:
   def __post_init__(self):
     if self.images and self.dataset:
       raise QinitError("give either images or a data set, not both")
+    if file := next(
+      (p for p in Path(self.output).parents if p.is_file()), None
+    ):
+      raise QinitError(f"{file} is a file, no folder: name another output")
     quantised = self.export_tflite or any(self.schemes)
     if quantised and not self.dataset:
       raise QinitError("quantisation needs a data set to calibrate on")

@@ -144,6 +144,11 @@ def test_bad_input_writes_nothing(ghn, images, tmp_path, change):
   assert not output.parent.exists()
 
 
+def test_a_file_in_the_place_of_the_folder_is_noticed_before_the_work():
+  with pytest.raises(QinitError, match=r"ghn_net_a.json is a file, no folder"):
+    Settings("any", NET, f"{NET}/net")
+
+
 @pytest.mark.parametrize("binary", ["ghn_predict", "ghn_graph"])
 def test_exit_code_two_and_one_sentence(binary, tmp_path):
   path = tmp_path / "net.json"
