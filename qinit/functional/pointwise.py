@@ -20,7 +20,7 @@ def applies(op: Conv) -> bool:
 def apply(op: Conv, kernel, x, bias=None):
   """What `op.apply` returns of x [B, H, W, C]; sizes may be unknown when
   traced."""
-  x = halved(x) if op.strides[0] == 2 else x
+  x = _strided(op, x)
   kernel = tf.squeeze(kernel, [0, 1])
   shape, filters = tf.shape(x), tf.shape(kernel)[1]
   y = tf.matmul(_pixels(x), kernel)
@@ -37,8 +37,7 @@ def moments(op: Conv, kernel, x):
   w m and the variance w C w: a product there and one back with C [C, C], where
   the convolution has one there and two back with the kernel [C, filters].
   """
-  x = halved(x) if op.strides[0] == 2 else x
-  return _product_moments(x, tf.squeeze(kernel, [0, 1]))
+  return _product_moments(_strided(op, x), tf.squeeze(kernel, [0, 1]))
 
 
 def moments_pay(op: Conv, kernel) -> bool:
@@ -69,6 +68,11 @@ def _product_moments(x, kernel):
     return tf.reshape(dx, shape), dkernel
 
   return (mean, variance), gradient
+
+
+def _strided(op, x):
+  """The pixels of x that the convolution reads."""
+  return halved(x) if op.strides[0] == 2 else x
 
 
 def _pixels(x):

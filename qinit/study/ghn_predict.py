@@ -93,7 +93,7 @@ def run(settings: Settings) -> dict:
   """
   ghn = checkpoint.load(settings.ghn)
   spec = load_arch(settings.arch)
-  predict = functools.partial(_predict, ghn, spec)
+  predict = functools.cache(functools.partial(_predict, ghn, spec))
   params = predict(settings.schemes[0])
   metrics = {
     "arch": spec.digest(),
