@@ -23,12 +23,15 @@ class Quantizer:
   Attributes:
     weights: for kernels, BatchNorm folded in.
     activations: for the outputs of groups.
+    rectified: what `activations` makes of x's ReLU, without a pass over x for
+      that alone. The range begins at 0 and ends at or above x's maximum.
     random: whether it draws noise, and so needs a seed.
     uniform: whether codes have one step, so that biases have a grid.
   """
 
   weights: Callable
   activations: Callable
+  rectified: Callable
   random: bool = False
   uniform: bool = True
 
@@ -37,6 +40,20 @@ def simulate(x: tf.Tensor, lo, hi, affine: Affine, seed=None) -> tf.Tensor:
   """`affine.fake_quant` with a clipped gradient, in one fused operation."""
   lo, hi = _range(affine)
   return tf.quantization.fake_quant_with_min_max_vars(x, lo, hi, affine.bits)
+
+
+def simulate_rectified(
+  x: tf.Tensor, lo, hi, affine: Affine, seed=None
+) -> tf.Tensor:
+  """`simulate` of x's ReLU: rounding clips at 0, and the ReLU's gradient is
+  all there is, since nothing lies above the range."""
+
+  @tf.custom_gradient
+  def rounded(x):
+    y = simulate(x, lo, hi, affine)
+    return y, lambda dy: tf.raw_ops.ReluGrad(gradients=dy, features=x)
+
+  return rounded(x)
 
 
 def simulate_through(
@@ -58,6 +75,11 @@ def log_through(x: tf.Tensor, lo, hi, affine: Affine, seed=None) -> tf.Tensor:
   return straight_through(x, log_quant(x, lo, hi, affine.bits))
 
 
+def log_rectified(x: tf.Tensor, lo, hi, affine: Affine, seed=None) -> tf.Tensor:
+  """`log_through` of x's ReLU."""
+  return log_through(tf.nn.relu(x), lo, hi, affine)
+
+
 def _range(affine):
   """Constants: a gradient would be traced, and what it needs kept, only to be
   dropped in the end."""
@@ -66,8 +88,8 @@ def _range(affine):
 
 
 QUANTIZERS = {
-  "simquant": Quantizer(simulate_through, simulate),
-  "noise": Quantizer(noisy, noisy, random=True),
-  "noise_weights": Quantizer(noisy, simulate, random=True),
-  "log": Quantizer(log_through, log_through, uniform=False),
+  "simquant": Quantizer(simulate_through, simulate, simulate_rectified),
+  "noise": Quantizer(noisy, noisy, noisy, random=True),
+  "noise_weights": Quantizer(noisy, simulate, simulate_rectified, random=True),
+  "log": Quantizer(log_through, log_through, log_rectified, uniform=False),
 }

@@ -73,7 +73,8 @@ class Step:
     point: "own" to round what comes out over its own range, "kept" over that
       of the chain's input, "" not at all.
     bits: width of what comes out.
-    positive: whether a ReLU made it, so that the range begins at 0.
+    rectified: whether the op is a ReLU, to be rounded in one pass with it over
+      a range that begins at 0.
     short: whether the batch's statistics have a shorter way (`_short`).
   """
 
@@ -82,7 +83,7 @@ class Step:
   epsilon: float | None
   point: str
   bits: int
-  positive: bool
+  rectified: bool
   short: bool
 
 
@@ -195,7 +196,7 @@ class Simulated:
       self._spec.node(fold[0]).op.epsilon if fold else None,
       self._points.get(node.name, ""),
       8 if absolute else how.activation_bits,
-      isinstance(node.op, ops.Relu),
+      self._points.get(node.name) == "own" and node.op == ops.Relu(),
       fold is not None and _short(node.op, weights),
     )
 
@@ -268,6 +269,9 @@ class _Seeds:
 
 
 def _step(step, how, quantizer, xs, bounds, own, training, draw):
+  if step.rectified:
+    hi = tf.maximum(tf.reduce_max(xs[0]), 0.0)
+    return _rounded(quantizer.rectified, xs[0], 0.0, hi, step.bits, draw)
   if isinstance(step.op, _LINEAR):
     y = _linear(step, how, quantizer, xs[0], bounds, own, draw)
   elif isinstance(step.op, ops.Dropout):
@@ -278,18 +282,22 @@ def _step(step, how, quantizer, xs, bounds, own, training, draw):
     y = step.op.apply({}, *xs)
   if not step.point:
     return y, bounds
-  if step.point == "kept":
-    lo, hi = bounds[0], bounds[1]
-  else:
-    lo, hi = _range(y, step.positive)
-  affine = Affine.of_bounds(lo, hi, step.bits)
-  y = quantizer.activations(y, lo, hi, affine, draw())
+  lo, hi = (bounds[0], bounds[1]) if step.point == "kept" else _range(y)
+  return _rounded(quantizer.activations, y, lo, hi, step.bits, draw)
+
+
+def _range(x):
+  return (
+    tf.minimum(tf.reduce_min(x), 0.0),
+    tf.maximum(tf.reduce_max(x), 0.0),
+  )
+
+
+def _rounded(activations, x, lo, hi, bits, draw):
+  """`x` on the grid of its range, and that range."""
+  affine = Affine.of_bounds(lo, hi, bits)
+  y = activations(x, lo, hi, affine, draw())
   return y, tf.stop_gradient(tf.stack([lo, hi, affine.scale]))
-
-
-def _range(x, positive):
-  lo = tf.constant(0.0) if positive else tf.minimum(tf.reduce_min(x), 0.0)
-  return lo, tf.maximum(tf.reduce_max(x), 0.0)
 
 
 def _linear(step, how, quantizer, x, bounds, own, draw):

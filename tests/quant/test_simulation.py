@@ -46,6 +46,24 @@ def test_simulated_rounding_is_affine(lo, hi, bits, rng):
   assert codes[~edge].max() < 1e-4
 
 
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_a_rectified_tensor_is_its_relu_quantised(name, rng):
+  x = rng.normal(size=999).astype(np.float32)
+  if name != "noise":  # whose draws never are 0: there clipping is not ReLU
+    x[::7] = 0.0
+  hi = float(x.max())
+  affine, seed, row = _of_tensors(0.0, hi, 4), [1, 2], QUANTIZERS[name]
+  x = tf.constant(x)
+  with tf.GradientTape() as tape:
+    tape.watch(x)
+    found = row.rectified(x, 0.0, hi, affine, seed)
+  expected = row.activations(tf.nn.relu(x), 0.0, hi, affine, seed)
+  np.testing.assert_array_equal(found, expected)
+  slope = tape.gradient(found, x).numpy()
+  inner = x < hi  # at the maximum itself float32 may clip
+  np.testing.assert_array_equal(slope[inner], x[inner] > 0)
+
+
 def test_noise_has_the_step_of_the_rounding_it_stands_for(rng):
   x = tf.constant(rng.uniform(-1, 1, 20000), tf.float32)
   y = QUANTIZERS["noise"].weights(
