@@ -7,8 +7,6 @@ from qinit.report import ghn_tables
 from qinit.report.document import Block, Paragraph, Table, number
 
 NAME = "MODEL_CARD.md"
-_CELL = tuple[str, str, str, str]
-_Found = dict[_CELL, dict[int, dict]]
 _HEADERS = ("Split", "Width", "Networks", "Images", "Accuracy", "Best")
 
 
@@ -19,19 +17,18 @@ def evaluation(records: Iterable[Record], ghn: str) -> list[Block]:
   own = {key: metrics for key, metrics in found.items() if key[0] == ghn}
   if not own:
     return []
-  controls = dict.fromkeys(_control(key, found) for key in own)
-  beside = [f"`{name}`" for name in controls if name]
-  table = _compared(own, found) if beside else _alone(own)
-  return [Paragraph(_sentence(own, beside)), table]
+  control = ghn_tables.control_of(ghn, found)
+  table = _compared(own, found, control) if control else _alone(own)
+  return [Paragraph(_sentence(own, control)), table]
 
 
-def _sentence(own, beside):
+def _sentence(own, control):
   text = (
     "Networks that it never saw, top-1 accuracy in percent as mean ± standard"
     " error, ranges and BatchNorm's statistics those of batches of 64"
   )
-  if beside:
-    text += f", beside its float control {' and '.join(beside)} on the same"
+  if control:
+    text += f", beside its float control `{control}` on the same"
   return f"{text}.{_chance({_images(metrics) for metrics in own.values()})}"
 
 
@@ -50,10 +47,10 @@ def _alone(own):
   return Table(_HEADERS, tuple(rows), text_columns=2)
 
 
-def _compared(own, found):
+def _compared(own, found, control):
   rows = []
   for key, mine in own.items():
-    theirs = found.get((_control(key, found), *key[1:]), {})
+    theirs = found.get((control, *key[1:]), {})
     shared = ghn_tables.common(theirs, mine)
     accuracy = ghn_tables.mean_and_error(shared, "accuracy", 1)
     rows.append(
@@ -73,13 +70,3 @@ def _row(key, mine):
 
 def _images(metrics):
   return max(m["images"] for m in metrics.values())
-
-
-def _control(key: _CELL, found: _Found) -> str | None:
-  """The control that was evaluated on this split; none for a control."""
-  ghn, _, _, split = key
-  if ghn_tables.is_control(ghn):
-    return None
-  on_split = {name for name, *_, where in found if where == split}
-  names = ghn_tables.controls(found)
-  return next((name for name in names if name in on_split), None)

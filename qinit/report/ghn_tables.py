@@ -143,17 +143,17 @@ def own_width_table(records: Iterable[Record]) -> Table:
 
 def answer_table(records: Iterable[Record]) -> Table:
   """For each hypernetwork whose name ends with a width, what it gains there
-  beside each control, on the ID networks or else on the first split that both
+  beside its control, on the ID networks or else on the first split that both
   have: a row over the networks that both were evaluated on; a headline."""
   found = by_cell(records)
   rows: dict[tuple, tuple[str, ...]] = {}
   for key, mine in _at_own_widths(found):
     ghn, bits, clip, split = key
-    for other in controls(found):
-      theirs = found.get((other, bits, clip, split), {})
-      own, its = common(mine, theirs), common(theirs, mine)
-      if len(own) > 1:
-        rows.setdefault((ghn, clip, other), _answer(key, other, own, its))
+    other = control_of(ghn, found)
+    theirs = found.get((other, bits, clip, split), {})
+    own, its = common(mine, theirs), common(theirs, mine)
+    if other and len(own) > 1:
+      rows.setdefault((ghn, clip), _answer(key, other, own, its))
   return Table(
     (*HEAD, "Accuracy", "Control", "Its accuracy", "Difference"),
     tuple(rows.values()),
@@ -217,6 +217,21 @@ def is_control(ghn: str) -> bool:
 def controls(found: dict[tuple, dict]) -> list[str]:
   """The controls among the hypernetworks of `by_cell`."""
   return [name for name in _names(found) if is_control(name)]
+
+
+def control_of(ghn: str, found: dict[tuple, dict]) -> str | None:
+  """The control to compare with: one whose name has the same first word, as it
+  began where `ghn` did ("bnfree-absolute-w4a8", "bnfree-control"), or else the
+  first; none for a control."""
+
+  def elsewhere(control):
+    return control.partition("-")[0] != ghn.partition("-")[0]
+
+  return (
+    None
+    if is_control(ghn)
+    else min(controls(found), key=elsewhere, default=None)
+  )
 
 
 def row_head(key: tuple, metrics: dict[int, dict]) -> tuple[str, ...]:

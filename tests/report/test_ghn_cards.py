@@ -45,6 +45,18 @@ def test_a_row_has_the_control_on_the_same_networks():
   )
 
 
+def test_of_several_controls_the_one_of_its_own_kind_counts():
+  rows = [
+    row("ghn-control", "bn_free", 0, "w4a4", 20.0),
+    row("bnfree-control", "bn_free", 0, "w4a4", 30.0),
+    row("bnfree-w4a4", "bn_free", 0, "w4a4", 40.0),
+    row("mine", "bn_free", 0, "w4a4", 50.0),
+  ]
+  for name, control in (("bnfree-w4a4", "30.0"), ("mine", "20.0")):
+    _, table = ghn_cards.evaluation(rows, name)
+    assert table.rows[0][-2].startswith(control)
+
+
 def test_a_control_stands_alone():
   paragraph, table = ghn_cards.evaluation(ROWS, "control")
   assert "control" not in paragraph.text
