@@ -16,6 +16,13 @@ from qinit.errors import QinitError
 from qinit.quiet import mute_tensorflow
 
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
+# A path that a flag names is another thing than it should be.
+_NO_PLACE = (
+  FileExistsError,
+  IsADirectoryError,
+  NotADirectoryError,
+  PermissionError,
+)
 
 
 def run(main) -> None:
@@ -60,6 +67,9 @@ def _guarded(main, argv):
     main(argv)
   except QinitError as error:
     _refuse(str(error))
+  except _NO_PLACE as error:
+    path = error.filename or "a file"
+    _refuse(f"cannot use {path} ({error.strerror}): choose another path")
   except Exception as error:
     # Python, TensorFlow and NumPy each have their own class for it.
     if not any(words in str(error) for words in _NO_SPACE):

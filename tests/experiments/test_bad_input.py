@@ -74,6 +74,20 @@ def test_an_output_folder_that_is_a_file(tmp_path):
   assert_refused(done, "choose another --output_dir")
 
 
+@pytest.mark.parametrize(
+  "command, flag",
+  [
+    ("convnets_dataset", "--output_dir={}"),
+    ("report", "--results=results --output={}/RESULTS.md"),
+  ],
+)
+def test_other_output_that_is_a_file(command, flag, tmp_path):
+  file = tmp_path / "file"
+  file.touch()
+  done = run(command, *flag.format(file).split())
+  assert_refused(done, f"cannot use {file}")
+
+
 def test_a_damaged_config_is_named(tmp_path):
   (tmp_path / "config.json").write_text('{"identity":')
   done = run("init_study", "--preset=quick", f"--output_dir={tmp_path}")
