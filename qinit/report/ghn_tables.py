@@ -144,10 +144,17 @@ def own_width_table(records: Iterable[Record]) -> Table:
 def answer_table(records: Iterable[Record]) -> Table:
   """For each hypernetwork whose name ends with a width, what it gains there
   beside its control, on the ID networks or else on the first split that both
-  have: a row over the networks that both were evaluated on; a headline."""
+  have: a row over the networks that both were evaluated on, those of one kind
+  together from the widest on; a headline."""
   found = by_cell(records)
   rows: dict[tuple, tuple[str, ...]] = {}
-  for key, mine in _at_own_widths(found):
+  kinds = [_kind(name) for name in _names(found)]
+
+  def place(item):
+    (ghn, bits, _, _), _ = item
+    return kinds.index(_kind(ghn)), width_order(bits)
+
+  for key, mine in sorted(_at_own_widths(found), key=place):
     ghn, bits, clip, split = key
     other = control_of(ghn, found)
     theirs = found.get((other, bits, clip, split), {})
@@ -225,7 +232,7 @@ def control_of(ghn: str, found: dict[tuple, dict]) -> str | None:
   first; none for a control."""
 
   def elsewhere(control):
-    return control.partition("-")[0] != ghn.partition("-")[0]
+    return _kind(control) != _kind(ghn)
 
   return (
     None
@@ -328,6 +335,11 @@ def mean_and_error(metrics: dict[int, dict], name: str, digits: int) -> str:
 def _at_own_widths(found):
   """The cells of hypernetworks whose name ends with the cell's width."""
   return [(key, mine) for key, mine in found.items() if key[0].endswith(key[1])]
+
+
+def _kind(ghn):
+  """The first word of its name."""
+  return ghn.partition("-")[0]
 
 
 def _names(found):

@@ -214,6 +214,18 @@ def test_clipped_weights_are_named_and_compared_with_clipped_ones():
   assert pair[2:5] == ("W4/A8 (percentile)", "2", "+2.50 ± 1.50")
 
 
+def test_the_answer_goes_kind_by_kind_from_the_widest_on():
+  names = ("a-w4a4", "b-w8a8", "a-control", "b-control", "a-w8a8")
+  rows = [
+    row(name, "test", n, bits, 50.0 + n)
+    for name in names
+    for bits in ("w8a8", "w4a4")
+    for n in range(2)
+  ]
+  found = [r[0] for r in ghn_tables.answer_table(rows).rows]
+  assert found == ["a-w8a8", "a-w4a4", "b-w8a8"]
+
+
 def test_the_papers_table_5_stands_under_bn_free():
   row = to_markdown([ghn_tables.paper_table()]).splitlines()[-2].split(" | ")
   assert row[0].endswith("GHN-QAT, BN-free (Table 5)")
