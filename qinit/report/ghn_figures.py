@@ -157,22 +157,36 @@ def _ticks(widths):
 
 
 def _line(ax, found, widths, ghn, clip, split, names):
+  """A line through the widths; points beside it for what is none of them."""
   i = names.index(ghn)
   points = [
-    (x, [m["accuracy"] for m in found[ghn, bits, clip, split].values()])
+    (x, bits, [m["accuracy"] for m in found[ghn, bits, clip, split].values()])
     for x, bits in enumerate(widths)
     if (ghn, bits, clip, split) in found
   ]
-  ax.errorbar(
-    [x + 0.06 * (i - (len(names) - 1) / 2) for x, _ in points],
-    [statistics.fmean(v) for _, v in points],
-    [standard_error(v) for _, v in points],
-    color=_COLORS[i % len(_COLORS)],
-    marker=_MARKERS[i % len(_MARKERS)],
-    linestyle="-" if clip == "absolute" else "--",
-    capsize=2,
-    label=ghn + clip_name(clip),
-  )
+  apart = [point for point in points if _is_apart(point[1])]
+  joined = [point for point in points if not _is_apart(point[1])]
+  line = "-" if clip == "absolute" else "--"
+  label = ghn + clip_name(clip)
+  for part, linestyle in ((joined, line), (apart, "none")):
+    if part:
+      ax.errorbar(
+        [x + 0.06 * (i - (len(names) - 1) / 2) for x, *_ in part],
+        [statistics.fmean(v) for *_, v in part],
+        [standard_error(v) for *_, v in part],
+        color=_COLORS[i % len(_COLORS)],
+        marker=_MARKERS[i % len(_MARKERS)],
+        linestyle=linestyle,
+        capsize=2,
+        label=label,
+      )
+      label = None  # once in the legend
+
+
+def _is_apart(bits):
+  """Whether it is no width on the way from float to fewer bits, but mixed
+  widths, or noise or codes of another kind."""
+  return bits == "mixed" or "_" in bits
 
 
 def _cloud(ax, found, ghn, width, split, color):

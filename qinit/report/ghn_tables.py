@@ -179,11 +179,11 @@ def paired_table(records: Iterable[Record]) -> Table:
   no control) over the networks that both were evaluated on, and by how many
   standard errors."""
   found, rows = by_cell(records), []
-  names, others = _names(found), controls(found)
+  names = _names(found)
   for (ghn, bits, clip, split), mine in found.items():
-    for other in others or names[: names.index(ghn)]:
+    for other in _partners(ghn, names):
       pairs = _differences(mine, found.get((other, bits, clip, split), {}))
-      if other != ghn and len(pairs) > 1:
+      if len(pairs) > 1:
         points, ratio = _points_and_ratio(pairs)
         rows.append(
           (
@@ -200,6 +200,16 @@ def paired_table(records: Iterable[Record]) -> Table:
     tuple(rows),
     text_columns=3,
   )
+
+
+def _partners(ghn, names):
+  """The controls; of controls, or of all where there are none, those before
+  it, so that no pair stands there twice."""
+  controls = [name for name in names if is_control(name)]
+  if controls and not is_control(ghn):
+    return controls
+  alike = controls or names
+  return alike[: alike.index(ghn)]
 
 
 def extent(records: Iterable[Record]) -> str:
@@ -321,11 +331,13 @@ def _cell(metrics, name):
 
 
 def mean_and_error(metrics: dict[int, dict], name: str, digits: int) -> str:
-  """ "72.0 ± 1.4", over networks; in powers of ten where it explodes; a dash
-  for none."""
+  """ "72.0 ± 1.4", over networks, "72.0" for one; in powers of ten where it
+  explodes; a dash for none."""
   if not metrics:
     return MISSING
   values = _values(metrics, name)
+  if len(values) == 1:
+    return number(values[0], digits)
   mean, error = statistics.fmean(values), standard_error(values)
   if abs(mean) >= _HUGE:
     return f"{mean:.1e} ± {error:.1e}"

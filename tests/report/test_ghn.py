@@ -75,7 +75,7 @@ def test_accuracy_table_is_mean_error_and_maximum():
   assert table.headers == ("Hypernetwork", "Width", "Test (ID)", "Deep")
   # Of 70 and 74: mean 72, population deviation 2, over sqrt(2).
   assert table.rows[0] == ("q", "Float32", "72.0 ± 1.4; 74.0", "–")
-  assert table.rows[1] == ("q", "W4/A4", "33.0 ± 2.1; 36.0", "20.0 ± 0.0; 20.0")
+  assert table.rows[1] == ("q", "W4/A4", "33.0 ± 2.1; 36.0", "20.0; 20.0")
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -109,6 +109,9 @@ def test_with_a_control_others_are_compared_with_it_alone():
   ]
   found = [r[0] for r in ghn_tables.paired_table(rows).rows]
   assert found == ["a − control", "b − control"]
+  rows += [row("b-control", "test", i, "w4a4", 35.0 + i) for i in range(2)]
+  found = [r[0] for r in ghn_tables.paired_table(rows).rows]
+  assert found[-1] == "b-control − control" and len(found) == 5
 
 
 def test_own_width_table_sets_a_hypernetwork_beside_chance_float_and_control():
@@ -136,7 +139,7 @@ def test_own_width_table_sets_a_hypernetwork_beside_chance_float_and_control():
       "-8.50 ± 1.50 (-5.7)",
       "+20.50 ± 0.50 (41.0)",
     ),
-    ("qat-w4a4", "Deep", "W4/A4", "1", "20.0 ± 0.0", "–", "–", "–"),
+    ("qat-w4a4", "Deep", "W4/A4", "1", "20.0", "–", "–", "–"),
   )
 
 
@@ -360,6 +363,16 @@ def test_widths_go_from_the_widest_and_the_legend_fits_one_panel():
   figure.draw_without_rendering()
   box = figure.legends[0].get_window_extent()
   assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
+def test_no_line_leads_to_mixed_widths_or_noise():
+  widths = ("float", "w4a4", "w2a2_noise", "mixed")
+  rows = [row("a", "test", 0, bits, 30.0) for bits in widths]
+  figure = ghn_figures.accuracy_by_width(rows)
+  joined, apart = (bars.lines[0] for bars in figure.axes[0].containers)
+  assert list(joined.get_xdata()) == [0, 1] and joined.get_linestyle() == "-"
+  assert list(apart.get_xdata()) == [2, 3] and apart.get_linestyle() == "None"
+  assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a"]
 
 
 def test_smoothing_keeps_a_line_straight():

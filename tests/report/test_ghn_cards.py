@@ -37,7 +37,7 @@ def test_a_row_has_the_control_on_the_same_networks():
       "W4/A4 (percentile)",
       "1",
       "1,024",
-      "52.0 ± 0.0",
+      "52.0",
       "52.0",
       "–",
       "–",

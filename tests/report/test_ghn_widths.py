@@ -33,7 +33,7 @@ def test_it_stands_beside_the_one_of_each_width_on_the_networks_of_both():
     "-0.50 ± 1.50 (-0.3)",
     "+11.50 ± 0.50 (23.0)",
   )
-  assert mixed[2:] == ("Mixed", "1", "45.0 ± 0.0", "–", "–", "–")
+  assert mixed[2:] == ("Mixed", "1", "45.0", "–", "–", "–")
 
 
 def test_the_report_has_the_section_where_there_is_one():
