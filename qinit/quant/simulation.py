@@ -73,8 +73,6 @@ class Step:
     point: "own" to round what comes out over its own range, "kept" over that
       of the chain's input, "" not at all.
     bits: width of what comes out.
-    rectified: whether the op is a ReLU, to be rounded in one pass with it over
-      a range that begins at 0.
     short: whether the batch's statistics have a shorter way (`_short`).
   """
 
@@ -83,8 +81,13 @@ class Step:
   epsilon: float | None
   point: str
   bits: int
-  rectified: bool
   short: bool
+
+  @property
+  def rectified(self) -> bool:
+    """Whether the op is a ReLU, to be rounded in one pass with it over a range
+    that begins at 0."""
+    return self.point == "own" and self.op == ops.Relu()
 
 
 class Simulated:
@@ -196,7 +199,6 @@ class Simulated:
       self._spec.node(fold[0]).op.epsilon if fold else None,
       self._points.get(node.name, ""),
       8 if absolute else how.activation_bits,
-      self._points.get(node.name) == "own" and node.op == ops.Relu(),
       fold is not None and _short(node.op, weights),
     )
 

@@ -179,9 +179,8 @@ def paired_table(records: Iterable[Record]) -> Table:
   no control) over the networks that both were evaluated on, and by how many
   standard errors."""
   found, rows = by_cell(records), []
-  names = _names(found)
   for (ghn, bits, clip, split), mine in found.items():
-    for other in _partners(ghn, names):
+    for other in _partners(ghn, found):
       pairs = _differences(mine, found.get((other, bits, clip, split), {}))
       if len(pairs) > 1:
         points, ratio = _points_and_ratio(pairs)
@@ -202,13 +201,13 @@ def paired_table(records: Iterable[Record]) -> Table:
   )
 
 
-def _partners(ghn, names):
+def _partners(ghn, found):
   """The controls; of controls, or of all where there are none, those before
   it, so that no pair stands there twice."""
-  controls = [name for name in names if is_control(name)]
-  if controls and not is_control(ghn):
-    return controls
-  alike = controls or names
+  others = controls(found)
+  if others and not is_control(ghn):
+    return others
+  alike = others or _names(found)
   return alike[: alike.index(ghn)]
 
 
@@ -240,15 +239,13 @@ def control_of(ghn: str, found: dict[tuple, dict]) -> str | None:
   """The control to compare with: one whose name has the same first word, as it
   began where `ghn` did ("bnfree-absolute-w4a8", "bnfree-control"), or else the
   first; none for a control."""
+  if is_control(ghn):
+    return None
 
   def elsewhere(control):
     return _kind(control) != _kind(ghn)
 
-  return (
-    None
-    if is_control(ghn)
-    else min(controls(found), key=elsewhere, default=None)
-  )
+  return min(controls(found), key=elsewhere, default=None)
 
 
 def row_head(key: tuple, metrics: dict[int, dict]) -> tuple[str, ...]:
@@ -336,12 +333,11 @@ def mean_and_error(metrics: dict[int, dict], name: str, digits: int) -> str:
   if not metrics:
     return MISSING
   values = _values(metrics, name)
-  if len(values) == 1:
-    return number(values[0], digits)
-  mean, error = statistics.fmean(values), standard_error(values)
-  if abs(mean) >= _HUGE:
-    return f"{mean:.1e} ± {error:.1e}"
-  return f"{number(mean, digits)} ± {number(error, digits)}"
+  parts = [statistics.fmean(values)]
+  if len(values) > 1:
+    parts.append(standard_error(values))
+  huge = abs(parts[0]) >= _HUGE
+  return " ± ".join(f"{v:.1e}" if huge else number(v, digits) for v in parts)
 
 
 def _at_own_widths(found):

@@ -236,6 +236,13 @@ def test_the_papers_table_5_stands_under_bn_free():
   assert row[5].startswith("50.2; 60.9")
 
 
+def test_what_explodes_is_in_powers_of_ten_of_one_network_too():
+  found = {0: {"qmse": 2.1e16}}
+  assert ghn_tables.mean_and_error(found, "qmse", 3) == "2.1e+16"
+  found[1] = {"qmse": 4.1e16}
+  assert ghn_tables.mean_and_error(found, "qmse", 3) == "3.1e+16 ± 7.1e+15"
+
+
 def test_without_a_control_there_is_no_answer():
   assert not ghn_tables.answer_table([row("w4a4", "test", 0, "w4a4", 1)]).rows
 
