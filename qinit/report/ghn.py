@@ -1,8 +1,10 @@
 """The sections on hypernetworks: their training and their evaluation."""
 
 from qinit.report import (
+  ghn_cells,
   ghn_figures,
   ghn_noise,
+  ghn_paper,
   ghn_remedies,
   ghn_tables,
   ghn_widths,
@@ -69,7 +71,7 @@ def evaluation(study: Study) -> list[Block]:
     Paragraph("Top-5 accuracy."),
     ghn_tables.accuracy_table(records, "top5"),
     Paragraph("The paper's top-1 accuracies (mean; maximum), beside ours."),
-    ghn_tables.paper_table(),
+    ghn_paper.paper_table(),
     Figure(
       "ghn_eval_accuracy",
       "Accuracy by width and split; bars are standard errors, the dotted line"
@@ -138,7 +140,7 @@ def _distributions(records):
     if cell["ghn"] == first and "layers" in record.metrics:
       drawn.setdefault(cell["split"], record.metrics["layers"])
   for split, layers in drawn.items():
-    title = f"{first}, a network of the split {ghn_tables.SPLITS[split]}"
+    title = f"{first}, a network of the split {ghn_cells.SPLITS[split]}"
     yield Figure(
       f"ghn_eval_{first}_{split}_weights",
       f"{title}: distributions of its predicted kernels.",

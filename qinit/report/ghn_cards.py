@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from qinit.record import Record
-from qinit.report import ghn_tables
+from qinit.report import ghn_cells, ghn_means
 from qinit.report.document import Block, Paragraph, Table, number
 
 NAME = "MODEL_CARD.md"
@@ -13,11 +13,11 @@ _HEADERS = ("Split", "Width", "Networks", "Images", "Accuracy", "Best")
 def evaluation(records: Iterable[Record], ghn: str) -> list[Block]:
   """What the networks that `ghn` predicts reach, a row for each split and width
   that it was evaluated on, beside its control; nothing if on none."""
-  found = ghn_tables.by_cell(records)
+  found = ghn_cells.by_cell(records)
   own = {key: metrics for key, metrics in found.items() if key[0] == ghn}
   if not own:
     return []
-  control = ghn_tables.control_of(ghn, found)
+  control = ghn_cells.control_of(ghn, found)
   table = _compared(own, found, control) if control else _alone(own)
   return [Paragraph(_sentence(own, control)), table]
 
@@ -34,9 +34,9 @@ def _sentence(own, control):
 
 def _chance(images):
   known = [
-    f"{ghn_tables.ONE_ANSWER[n]:.1f} on {n:,}"
+    f"{ghn_means.ONE_ANSWER[n]:.1f} on {n:,}"
     for n in sorted(images)
-    if n in ghn_tables.ONE_ANSWER
+    if n in ghn_means.ONE_ANSWER
   ]
   text = " The most that one answer for all images reaches: "
   return f"{text}{', '.join(known)}." if known else ""
@@ -51,10 +51,10 @@ def _compared(own, found, control):
   rows = []
   for key, mine in own.items():
     theirs = found.get((control, *key[1:]), {})
-    shared = ghn_tables.common(theirs, mine)
-    accuracy = ghn_tables.mean_and_error(shared, "accuracy", 1)
+    shared = ghn_cells.common(theirs, mine)
+    accuracy = ghn_means.mean_and_error(shared, "accuracy", 1)
     rows.append(
-      (*_row(key, mine), accuracy, ghn_tables.difference(mine, shared))
+      (*_row(key, mine), accuracy, ghn_means.difference(mine, shared))
     )
   return Table(
     (*_HEADERS, "Control", "Difference"), tuple(rows), text_columns=2
@@ -62,8 +62,8 @@ def _compared(own, found, control):
 
 
 def _row(key, mine):
-  _, split, width, networks = ghn_tables.row_head(key, mine)
-  accuracy = ghn_tables.mean_and_error(mine, "accuracy", 1)
+  _, split, width, networks = ghn_cells.row_head(key, mine)
+  accuracy = ghn_means.mean_and_error(mine, "accuracy", 1)
   best = number(max(metrics["accuracy"] for metrics in mine.values()), 1)
   return split, width, networks, f"{_images(mine):,}", accuracy, best
 

@@ -6,15 +6,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from qinit.report import style
-from qinit.report.ghn_tables import (
-  CHANCE,
+from qinit.report.ghn_cells import (
   SPLITS,
   by_cell,
   clip_name,
-  standard_error,
   width_name,
   width_order,
 )
+from qinit.report.ghn_means import CHANCE, standard_error
 
 _COLORS = (
   style.BLUE,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from qinit.quant.scheme import parse_width
 from qinit.record import Record
 from qinit.report.document import Block, Heading, Paragraph, number
-from qinit.report.ghn_tables import SPLITS, by_cell, width_name
+from qinit.report.ghn_cells import SPLITS, by_cell, width_name
 
 _NOISE = "_noise"
 _QUARTILES = slice(3, 6)  # of a row of `ghn_eval.layers`: name, 0, 1, 25, ...

@@ -7,7 +7,7 @@ TRAINING+REMEDY+REMEDY; TRAINING+absolute is the one without."""
 from collections.abc import Sequence
 
 from qinit.record import Record
-from qinit.report import ghn_tables
+from qinit.report import ghn_cells, ghn_means, ghn_tables
 from qinit.report.document import Block, Heading, Paragraph, Table
 
 _AND, PLAIN = "+", "absolute"
@@ -41,7 +41,7 @@ def section(records: Sequence[Record]) -> list[Block]:
 def table(records: Sequence[Record]) -> Table:
   """Accuracy at each quantised width, its differences from the plain training
   and from the networks' own float accuracy, and QMSE."""
-  found = ghn_tables.by_cell(records)
+  found = ghn_cells.by_cell(records)
   plain = {  # whatever the range
     (_training(ghn), bits, split): metrics
     for (ghn, bits, _, split), metrics in found.items()
@@ -76,13 +76,13 @@ def _row(key, mine, found, plain):
   return (
     _training(ghn),
     ", ".join(_remedies(ghn)),
-    ghn_tables.SPLITS[split],
-    ghn_tables.width_name(bits),
+    ghn_cells.SPLITS[split],
+    ghn_cells.width_name(bits),
     str(len(mine)),
-    ghn_tables.mean_and_error(mine, "accuracy", 1),
-    ghn_tables.compared(mine, {} if theirs is mine else theirs),
-    ghn_tables.compared(mine, base),
-    ghn_tables.mean_and_error(mine, "qmse", 3),
+    ghn_means.mean_and_error(mine, "accuracy", 1),
+    ghn_means.compared(mine, {} if theirs is mine else theirs),
+    ghn_means.compared(mine, base),
+    ghn_means.mean_and_error(mine, "qmse", 3),
   )
 
 

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 
 from qinit.record import Record
-from qinit.report import ghn_tables
+from qinit.report import ghn_cells, ghn_means
 from qinit.report.document import (
   MISSING,
   Block,
@@ -44,11 +44,11 @@ def section(records: Sequence[Record]) -> list[Block]:
 def table(records: Sequence[Record]) -> Table:
   """Its accuracy at each width, that of the hypernetwork of this width, and
   the differences from it and from each control."""
-  found = ghn_tables.by_cell(records)
-  controls = ghn_tables.controls(found)
+  found = ghn_cells.by_cell(records)
+  controls = ghn_cells.controls(found)
   return Table(
     (
-      *ghn_tables.HEAD,
+      *ghn_cells.HEAD,
       "Accuracy",
       "Of this width alone",
       "From it",
@@ -69,13 +69,13 @@ def _row(key, mine, found, controls):
   def of(name):
     return found.get((name, bits, clip, split), {})
 
-  narrow = ghn_tables.common(of(ghn.removesuffix(_ALL) + bits), mine)
+  narrow = ghn_cells.common(of(ghn.removesuffix(_ALL) + bits), mine)
   return (
-    *ghn_tables.row_head(key, mine),
-    ghn_tables.mean_and_error(mine, "accuracy", 1),
+    *ghn_cells.row_head(key, mine),
+    ghn_means.mean_and_error(mine, "accuracy", 1),
     _mean(narrow),
-    ghn_tables.compared(mine, narrow),
-    *(ghn_tables.compared(mine, of(name)) for name in controls),
+    ghn_means.compared(mine, narrow),
+    *(ghn_means.compared(mine, of(name)) for name in controls),
   )
 
 

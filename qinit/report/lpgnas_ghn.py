@@ -18,7 +18,7 @@ from qinit.report.document import (
   Table,
   number,
 )
-from qinit.report.ghn_tables import standard_error
+from qinit.report.ghn_means import standard_error
 from qinit.report.sources import by_config, difference, run_on, told
 
 _HEADERS = (

@@ -9,7 +9,14 @@ import pytest
 
 from qinit.data import cifar10
 from qinit.record import Record
-from qinit.report import ghn, ghn_figures, ghn_tables
+from qinit.report import (
+  ghn,
+  ghn_cells,
+  ghn_figures,
+  ghn_means,
+  ghn_paper,
+  ghn_tables,
+)
 from qinit.report.document import Figure, to_markdown
 from qinit.report.marked import excerpt
 from qinit.report.sources import Study
@@ -84,7 +91,7 @@ def test_of_a_networks_rows_the_one_on_the_most_images_counts(order):
     row("q", "test", 0, "float", 50.0, images=10_000),
     row("q", "test", 0, "float", 60.0, images=1_024),
   ]
-  (found,) = ghn_tables.by_cell(rows[::order]).values()
+  (found,) = ghn_cells.by_cell(rows[::order]).values()
   assert found[0]["accuracy"] == 50
 
 
@@ -193,7 +200,7 @@ def test_of_the_first_images_the_most_frequent_class_makes_as_many():
   if not os.environ.get("TFDS_DATA_DIR"):
     pytest.skip("NOT TESTED: TFDS_DATA_DIR is not set: no CIFAR-10")
   _, labels = cifar10.load(os.environ["TFDS_DATA_DIR"], "test")
-  for images, percent in ghn_tables.ONE_ANSWER.items():
+  for images, percent in ghn_means.ONE_ANSWER.items():
     most = np.bincount(labels[:images]).max()
     assert 100 * most / images == pytest.approx(percent, abs=0.005)
 
@@ -230,7 +237,7 @@ def test_the_answer_goes_kind_by_kind_from_the_widest_on():
 
 
 def test_the_papers_table_5_stands_under_bn_free():
-  row = to_markdown([ghn_tables.paper_table()]).splitlines()[-2].split(" | ")
+  row = to_markdown([ghn_paper.paper_table()]).splitlines()[-2].split(" | ")
   assert row[0].endswith("GHN-QAT, BN-free (Table 5)")
   assert row[1:5] == ["W4/A8", "–", "–", "–"]
   assert row[5].startswith("50.2; 60.9")
@@ -238,9 +245,9 @@ def test_the_papers_table_5_stands_under_bn_free():
 
 def test_what_explodes_is_in_powers_of_ten_of_one_network_too():
   found = {0: {"qmse": 2.1e16}}
-  assert ghn_tables.mean_and_error(found, "qmse", 3) == "2.1e+16"
+  assert ghn_means.mean_and_error(found, "qmse", 3) == "2.1e+16"
   found[1] = {"qmse": 4.1e16}
-  assert ghn_tables.mean_and_error(found, "qmse", 3) == "3.1e+16 ± 7.1e+15"
+  assert ghn_means.mean_and_error(found, "qmse", 3) == "3.1e+16 ± 7.1e+15"
 
 
 def test_without_a_control_there_is_no_answer():
@@ -325,9 +332,7 @@ def test_curves_too_short_to_be_seen_are_not_drawn():
 
 
 def test_standard_error():
-  assert ghn_tables.standard_error([1.0, 3.0]) == pytest.approx(
-    1 / math.sqrt(2)
-  )
+  assert ghn_means.standard_error([1.0, 3.0]) == pytest.approx(1 / math.sqrt(2))
 
 
 @pytest.mark.parametrize(
@@ -340,7 +345,7 @@ def test_standard_error():
   ],
 )
 def test_width_names(bits, name):
-  assert ghn_tables.width_name(bits) == name
+  assert ghn_cells.width_name(bits) == name
 
 
 def test_sections_render_and_every_figure_draws():
