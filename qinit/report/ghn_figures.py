@@ -61,17 +61,22 @@ def accuracy_by_width(records) -> Figure:
 @style.drawing
 def quantised_against_float(records, ghn: str) -> Figure:
   """Each network's accuracy, quantised against float: a panel per width, a
-  colour per split, crosses where weights are clipped."""
+  colour per split, crosses where weights are clipped; the axes
+  begin at chance."""
   found = {k: v for k, v in by_cell(records).items() if k[0] == ghn}
   widths = sorted({k[1] for k in found} - {"float"}, key=width_order)
   figure = Figure(
     figsize=(3.0 * max(len(widths), 1), 3.6), layout="constrained"
   )
-  axes = figure.subplots(1, max(len(widths), 1), sharey=True, squeeze=False)[0]
+  axes = figure.subplots(
+    1, max(len(widths), 1), sharex=True, sharey=True, squeeze=False
+  )[0]
   for ax, width in zip(axes, widths, strict=False):
     for color, split in zip(_COLORS, SPLITS, strict=False):
       _cloud(ax, found, ghn, width, split, color)
-    ax.axline((0, 0), slope=1, color=style.GREY, linewidth=0.8, linestyle="--")
+    ax.axline(
+      (CHANCE, CHANCE), slope=1, color=style.GREY, linewidth=0.8, linestyle="--"
+    )
     ax.set_title(width_name(width))
     ax.set_xlabel("Float accuracy (%)")
   axes[0].set_ylabel("Quantised accuracy (%)")

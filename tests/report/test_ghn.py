@@ -287,6 +287,15 @@ def test_clipped_networks_have_a_mark_of_their_own():
   assert labels == ["Test (ID)", "Test (ID) (percentile)"]
 
 
+def test_widths_are_drawn_on_the_same_axes_from_chance_on():
+  accuracies = {"float": 40.0, "w8a8": 39.0, "w2a2": 12.0}
+  rows = [row("q", "test", 0, *found) for found in accuracies.items()]
+  wide, narrow = ghn_figures.quantised_against_float(rows, "q").axes
+  assert wide.get_xlim() == narrow.get_xlim()
+  assert wide.get_ylim() == narrow.get_ylim()
+  assert 0 < wide.get_xlim()[0] < 10 and 0 < wide.get_ylim()[0] < 10
+
+
 def test_a_hypernetwork_keeps_its_colour_where_weights_are_clipped():
   rows = [row("a", "test", 0, bits, 9.0) for bits in ("float", "w4a4")]
   rows += [*clipped(rows), row("b", "test", 0, "w4a4", 8.0)]
