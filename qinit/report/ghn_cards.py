@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from qinit.record import Record
 from qinit.report import ghn_cells, ghn_means
-from qinit.report.document import Block, Paragraph, Table, number
+from qinit.report.document import Block, Paragraph, Table
 
 NAME = "MODEL_CARD.md"
 _HEADERS = ("Split", "Width", "Networks", "Images", "Accuracy", "Best")
@@ -64,7 +64,7 @@ def _compared(own, found, control):
 def _row(key, mine):
   _, split, width, networks = ghn_cells.row_head(key, mine)
   accuracy = ghn_means.mean_and_error(mine, "accuracy", 1)
-  best = number(max(metrics["accuracy"] for metrics in mine.values()), 1)
+  best = ghn_means.best(mine, "accuracy")
   return split, width, networks, f"{_images(mine):,}", accuracy, best
 
 

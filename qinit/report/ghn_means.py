@@ -25,6 +25,11 @@ def mean_and_error(metrics: dict[int, dict], name: str, digits: int) -> str:
   return " ± ".join(f"{v:.1e}" if huge else number(v, digits) for v in parts)
 
 
+def best(metrics: dict[int, dict], name: str) -> str:
+  """The maximum over networks, "74.0"."""
+  return number(max(m[name] for m in metrics.values()), 1)
+
+
 def standard_error(values: list[float]) -> float:
   """Of the mean: the population's standard deviation over sqrt(n)."""
   return statistics.pstdev(values) / math.sqrt(len(values))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from qinit.record import Record
-from qinit.report.document import MISSING, Table, number
+from qinit.report.document import MISSING, Table
 from qinit.report.ghn_cells import (
   HEAD,
   SPLITS,
@@ -20,6 +20,7 @@ from qinit.report.ghn_cells import (
   width_order,
 )
 from qinit.report.ghn_means import (
+  best,
   compared,
   difference,
   differences,
@@ -202,5 +203,4 @@ def _either(counts):
 def _cell(metrics, name):
   if not metrics:
     return MISSING
-  best = number(max(m[name] for m in metrics.values()), 1)
-  return f"{mean_and_error(metrics, name, 1)}; {best}"
+  return f"{mean_and_error(metrics, name, 1)}; {best(metrics, name)}"

@@ -1,6 +1,5 @@
 """The section on the precision of hypernetworks themselves."""
 
-import math
 import statistics
 from collections.abc import Iterable, Iterator
 
@@ -18,7 +17,7 @@ from qinit.report.document import (
   Table,
   number,
 )
-from qinit.report.ghn_means import standard_error
+from qinit.report.ghn_means import points_and_ratio, standard_error
 from qinit.report.sources import by_config, difference, run_on, told
 
 _HEADERS = (
@@ -191,8 +190,7 @@ def _difference(record, base):
   points = [mine - theirs for mine, theirs in pairs]
   if len(points) < 2:
     return f"{points[0]:+.2f}"
-  error = statistics.stdev(points) / math.sqrt(len(points))
-  return f"{statistics.fmean(points):+.2f} ± {error:.2f}"
+  return points_and_ratio(points)[0]
 
 
 def _share(record, base):

@@ -1,257 +1,12 @@
-"""Tables and figures of the hypernetworks, from rows made by hand."""
+"""The sections on hypernetworks, from rows made by hand."""
 
 import dataclasses
-import math
-import os
 
-import numpy as np
 import pytest
 
-from qinit.data import cifar10
-from qinit.record import Record
-from qinit.report import (
-  ghn,
-  ghn_cells,
-  ghn_figures,
-  ghn_means,
-  ghn_paper,
-  ghn_tables,
-)
+from qinit.report import ghn
 from qinit.report.document import Figure, to_markdown
-from qinit.report.marked import excerpt
-from qinit.report.sources import Study
-
-
-def row(name, split, network, bits, accuracy, **more):
-  cell = {
-    "ghn": name,
-    "split": split,
-    "network": network,
-    "bits": bits,
-    "images": 512,
-    "weight_clip": "absolute",
-  }
-  metrics = {
-    "images": 512,
-    "accuracy": accuracy,
-    "top5": min(100.0, accuracy + 20),
-    "accuracy_change": 0.0,
-    "qmse": 0.1,
-    "qce": 1.0,
-  }
-  return Record("ghn_eval", cell, "digest", metrics | more)
-
-
-def clipped(rows):
-  return [
-    dataclasses.replace(one, cell=one.cell | {"weight_clip": "percentile"})
-    for one in rows
-  ]
-
-
-LAYERS = [
-  [f"cells.{i}/kernel", -1, -0.5, -0.1, 0, 0.1, 0.5, 1] for i in range(3)
-]
-ROWS = [
-  row("q", "test", 0, "float", 70.0, layers=LAYERS),
-  row("q", "test", 1, "float", 74.0),
-  row("q", "test", 0, "w4a4", 30.0),
-  row("q", "test", 1, "w4a4", 36.0),
-  row("q", "deep", 0, "w4a4", 20.0),
-  row("qat", "test", 0, "w4a4", 50.0),
-  row("qat", "test", 1, "w4a4", 57.0),
-]
-CURVE = [[10, 2.0, 20.0], [20, 1.5, 40.0], [30, 1.2, 50.0]]
-TRAINING = Record(
-  "ghn_train",
-  {
-    "bits": "w4a4",
-    "quantizer": "simquant",
-    "weight_clip": "absolute",
-    "split": "train",
-    "init_ghn": "ghn_q",
-    "meta_batch": 4,
-  },
-  "digest",
-  {"curve": CURVE, "steps": 30, "loss": 1.2, "accuracy": 50.0, "skipped": 0},
-)
-
-
-def test_accuracy_table_is_mean_error_and_maximum():
-  table = ghn_tables.accuracy_table(ROWS, "accuracy")
-  assert table.headers == ("Hypernetwork", "Width", "Test (ID)", "Deep")
-  # Of 70 and 74: mean 72, population deviation 2, over sqrt(2).
-  assert table.rows[0] == ("q", "Float32", "72.0 ± 1.4; 74.0", "–")
-  assert table.rows[1] == ("q", "W4/A4", "33.0 ± 2.1; 36.0", "20.0; 20.0")
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_of_a_networks_rows_the_one_on_the_most_images_counts(order):
-  rows = [
-    row("q", "test", 0, "float", 50.0, images=10_000),
-    row("q", "test", 0, "float", 60.0, images=1_024),
-  ]
-  (found,) = ghn_cells.by_cell(rows[::order]).values()
-  assert found[0]["accuracy"] == 50
-
-
-def test_paired_differences_count_networks_that_both_have():
-  (found,) = ghn_tables.paired_table(ROWS).rows
-  # 20 and 21: mean 20.5, sample deviation 0.7071, over sqrt(2): 0.5.
-  assert found == (
-    "qat − q",
-    "Test (ID)",
-    "W4/A4",
-    "2",
-    "+20.50 ± 0.50",
-    "41.0",
-  )
-
-
-def test_with_a_control_others_are_compared_with_it_alone():
-  rows = [
-    row(name, "test", i, "w4a4", base + i)
-    for name, base in (("a", 20.0), ("control", 30.0), ("b", 40.0))
-    for i in range(2)
-  ]
-  found = [r[0] for r in ghn_tables.paired_table(rows).rows]
-  assert found == ["a − control", "b − control"]
-  rows += [row("b-control", "test", i, "w4a4", 35.0 + i) for i in range(2)]
-  found = [r[0] for r in ghn_tables.paired_table(rows).rows]
-  assert found[-1] == "b-control − control" and len(found) == 5
-
-
-def test_own_width_table_sets_a_hypernetwork_beside_chance_float_and_control():
-  rows = [
-    row("control", "test", 0, "w4a4", 30.0),
-    row("control", "test", 1, "w4a4", 36.0),
-    row("qat-w4a4", "test", 0, "float", 60.0),
-    row("qat-w4a4", "test", 1, "float", 64.0),
-    row("qat-w4a4", "test", 0, "w4a4", 50.0, images=10_000),
-    row("qat-w4a4", "test", 1, "w4a4", 57.0, images=10_000),
-    row("qat-w4a4", "test", 0, "w8a8", 59.0),
-    row("qat-w4a4", "deep", 0, "w4a4", 20.0),
-  ]
-  table = ghn_tables.own_width_table(rows)
-  assert table.headers[-1] == "From control"
-  # 40, 47: 43.5, deviation 4.95 over sqrt(2). -10, -7. 20, 21.
-  assert table.rows == (
-    (
-      "qat-w4a4",
-      "Test (ID)",
-      "W4/A4",
-      "2",
-      "53.5 ± 2.5",
-      "+43.50 ± 3.50 (12.4)",
-      "-8.50 ± 1.50 (-5.7)",
-      "+20.50 ± 0.50 (41.0)",
-    ),
-    ("qat-w4a4", "Deep", "W4/A4", "1", "20.0", "–", "–", "–"),
-  )
-
-
-def test_the_answer_is_over_the_networks_that_both_have():
-  rows = [
-    row("control", "test", 0, "w4a4", 30.0),
-    row("control", "test", 1, "w4a4", 36.0),
-    row("qat-w4a4", "test", 0, "w4a4", 50.0),
-    row("qat-w4a4", "test", 1, "w4a4", 57.0),
-    row("qat-w4a4", "test", 2, "w4a4", 90.0),
-    row("qat-w4a4", "deep", 0, "w4a4", 20.0),
-  ]
-  table = ghn_tables.answer_table(rows)
-  # Without the third network. Population deviations 3.5 and 3 over sqrt(2).
-  assert table.rows == (
-    (
-      "qat-w4a4",
-      "Test (ID)",
-      "W4/A4",
-      "2",
-      "53.5 ± 2.5",
-      "control",
-      "33.0 ± 2.1",
-      "+20.50 ± 0.50",
-    ),
-  )
-  blocks = ghn.evaluation(_study(*rows))
-  question, found = excerpt(blocks)[-2:]
-  assert question.text.startswith("Do hypernetworks trained through")
-  assert found == table
-
-
-@pytest.mark.parametrize(
-  ("images", "expected"),
-  [
-    (10_000, "+2.00 ± 1.00 (2.0)"),
-    (1_024, "+0.38 ± 1.00 (0.4)"),  # 119 are horses: 11.62 %
-    (512, "–"),
-  ],
-)
-def test_chance_is_what_one_answer_reaches_on_these_images(images, expected):
-  rows = [
-    row("qat-w2a2", "deep", n, "w2a2", accuracy, images=images)
-    for n, accuracy in enumerate((11.0, 13.0))
-  ]
-  (found,) = ghn_tables.own_width_table(rows).rows
-  assert found[5] == expected
-
-
-def test_of_the_first_images_the_most_frequent_class_makes_as_many():
-  if not os.environ.get("TFDS_DATA_DIR"):
-    pytest.skip("NOT TESTED: TFDS_DATA_DIR is not set: no CIFAR-10")
-  _, labels = cifar10.load(os.environ["TFDS_DATA_DIR"], "test")
-  for images, percent in ghn_means.ONE_ANSWER.items():
-    most = np.bincount(labels[:images]).max()
-    assert 100 * most / images == pytest.approx(percent, abs=0.005)
-
-
-def test_clipped_weights_are_named_and_compared_with_clipped_ones():
-  rows = clipped(
-    [
-      row("control", "bn_free", 0, "w4a8", 20.0),
-      row("control", "bn_free", 1, "w4a8", 20.0),
-      row("free-w4a8", "bn_free", 0, "w4a8", 21.0),
-      row("free-w4a8", "bn_free", 1, "w4a8", 24.0),
-    ]
-  )
-  rows += [row("control", "bn_free", n, "w4a8", 99.0) for n in range(2)]
-  (own,) = ghn_tables.own_width_table(rows).rows
-  assert own[1:3] == ("BN-Free", "W4/A8 (percentile)")
-  assert own[-1] == "+2.50 ± 1.50 (1.7)"
-  (answer,) = ghn_tables.answer_table(rows).rows
-  assert answer[1:] == (*own[1:5], "control", "20.0 ± 0.0", "+2.50 ± 1.50")
-  (pair,) = ghn_tables.paired_table(rows).rows
-  assert pair[2:5] == ("W4/A8 (percentile)", "2", "+2.50 ± 1.50")
-
-
-def test_the_answer_goes_kind_by_kind_from_the_widest_on():
-  names = ("a-w4a4", "b-w8a8", "a-control", "b-control", "a-w8a8")
-  rows = [
-    row(name, "test", n, bits, 50.0 + n)
-    for name in names
-    for bits in ("w8a8", "w4a4")
-    for n in range(2)
-  ]
-  found = [r[0] for r in ghn_tables.answer_table(rows).rows]
-  assert found == ["a-w8a8", "a-w4a4", "b-w8a8"]
-
-
-def test_the_papers_table_5_stands_under_bn_free():
-  row = to_markdown([ghn_paper.paper_table()]).splitlines()[-2].split(" | ")
-  assert row[0].endswith("GHN-QAT, BN-free (Table 5)")
-  assert row[1:5] == ["W4/A8", "–", "–", "–"]
-  assert row[5].startswith("50.2; 60.9")
-
-
-def test_what_explodes_is_in_powers_of_ten_of_one_network_too():
-  found = {0: {"qmse": 2.1e16}}
-  assert ghn_means.mean_and_error(found, "qmse", 3) == "2.1e+16"
-  found[1] = {"qmse": 4.1e16}
-  assert ghn_means.mean_and_error(found, "qmse", 3) == "3.1e+16 ± 7.1e+15"
-
-
-def test_without_a_control_there_is_no_answer():
-  assert not ghn_tables.answer_table([row("w4a4", "test", 0, "w4a4", 1)]).rows
+from tests.report.ghn_rows import ROWS, TRAINING, row, study
 
 
 @pytest.mark.parametrize(
@@ -264,7 +19,7 @@ def test_the_training_table_tells_of_workers(workers, threads, text):
     metrics=TRAINING.metrics | {"workers": workers},
     env={"hardware": "X", "threads": threads},
   )
-  assert text in to_markdown(ghn.training(_study(record)))
+  assert text in to_markdown(ghn.training(study(record)))
 
 
 def test_the_training_table_tells_of_oscillation_and_of_penalties():
@@ -273,46 +28,10 @@ def test_the_training_table_tells_of_oscillation_and_of_penalties():
     cell=TRAINING.cell | {"damping": 1e-4, "norm_penalty": 3e-5},
     metrics=TRAINING.metrics | {"oscillating": 48.3},
   )
-  text = to_markdown(ghn.training(_study(record)))
+  text = to_markdown(ghn.training(study(record)))
   name = "W4/A4 simquant damping 0.0001 norm penalty 3e-05 from ghn_q"
   assert name in text
   assert "| 48.3 |" in text
-
-
-def test_clipped_networks_have_a_mark_of_their_own():
-  rows = [row("q", "test", 0, bits, 9.0) for bits in ("float", "w4a4")]
-  rows += clipped(rows)
-  figure = ghn_figures.quantised_against_float(rows, "q")
-  labels = [text.get_text() for text in figure.legends[0].get_texts()]
-  assert labels == ["Test (ID)", "Test (ID) (percentile)"]
-
-
-def test_widths_are_drawn_on_the_same_axes_from_chance_on():
-  accuracies = {"float": 40.0, "w8a8": 39.0, "w2a2": 12.0}
-  rows = [row("q", "test", 0, *found) for found in accuracies.items()]
-  wide, narrow = ghn_figures.quantised_against_float(rows, "q").axes
-  assert wide.get_xlim() == narrow.get_xlim()
-  assert wide.get_ylim() == narrow.get_ylim()
-  assert 0 < wide.get_xlim()[0] < 10 and 0 < wide.get_ylim()[0] < 10
-
-
-def test_a_hypernetwork_keeps_its_colour_where_weights_are_clipped():
-  rows = [row("a", "test", 0, bits, 9.0) for bits in ("float", "w4a4")]
-  rows += [*clipped(rows), row("b", "test", 0, "w4a4", 8.0)]
-  (ax,) = ghn_figures.accuracy_by_width(rows).axes
-  whole, broken, other = (bars.lines[0] for bars in ax.containers)
-  assert whole.get_color() == broken.get_color() != other.get_color()
-  assert [x.get_linestyle() for x in (whole, broken, other)] == ["-", "--", "-"]
-
-
-def test_a_dozen_hypernetworks_have_a_colour_each():
-  rows = [
-    row(f"ghn{i}", "test", 0, bits, 9.0)
-    for i in range(12)
-    for bits in ("float", "w4a4")
-  ]
-  (ax,) = ghn_figures.accuracy_by_width(rows).axes
-  assert len({bars.lines[0].get_color() for bars in ax.containers}) == 12
 
 
 def test_the_evaluation_tells_of_its_hardware_and_how_many_networks():
@@ -326,41 +45,15 @@ def test_the_evaluation_tells_of_its_hardware_and_how_many_networks():
     for bits, count in counts.items()
     for i in range(count)
   ]
-  text = to_markdown(ghn.evaluation(_study(*rows)))
+  text = to_markdown(ghn.evaluation(study(*rows)))
   assert "Hardware: X, 1 thread; Y, 2 threads." in text
   assert "Test (ID) 3 to 12 on 512." in text
 
 
-def test_curves_too_short_to_be_seen_are_not_drawn():
-  long, short = (
-    dataclasses.replace(TRAINING, metrics=TRAINING.metrics | {"steps": steps})
-    for steps in (301, 30)
-  )
-  drawn = ghn_figures.learning_curves([long, short, short])
-  assert [len(ax.lines) for ax in drawn.axes] == [1, 1]
-
-
-def test_standard_error():
-  assert ghn_means.standard_error([1.0, 3.0]) == pytest.approx(1 / math.sqrt(2))
-
-
-@pytest.mark.parametrize(
-  "bits, name",
-  [
-    ("float", "Float32"),
-    ("w4a8", "W4/A8"),
-    ("w2a2_noise", "W2/A2 noise"),
-    ("mixed", "Mixed"),
-  ],
-)
-def test_width_names(bits, name):
-  assert ghn_cells.width_name(bits) == name
-
-
 def test_sections_render_and_every_figure_draws():
   blocks = [
-    *ghn.training(_study(TRAINING)),
-    *ghn.evaluation(_study(*ROWS)),
+    *ghn.training(study(TRAINING)),
+    *ghn.evaluation(study(*ROWS)),
   ]
   text = to_markdown(blocks)
   assert "72.0 ± 1.4; 74.0" in text
@@ -370,62 +63,3 @@ def test_sections_render_and_every_figure_draws():
   assert len({figure.name for figure in figures}) == len(figures) == 5
   for figure in figures:
     assert figure.draw().axes
-
-
-def test_widths_go_from_the_widest_and_the_legend_fits_one_panel():
-  rows = [
-    row(f"a-hypernetwork-{i}", "test", 0, bits, 30.0)
-    for i in range(4)
-    for bits in ("w4a4", "mixed", "float", "w8a8")
-  ]
-  figure = ghn_figures.accuracy_by_width(rows)
-  ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-  assert ticks == ["Float32", "W8/A8", "W4/A4", "Mixed"]
-  figure.draw_without_rendering()
-  box = figure.legends[0].get_window_extent()
-  assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-
-
-def test_no_line_leads_to_mixed_widths_or_noise():
-  widths = ("float", "w4a4", "w2a2_noise", "mixed")
-  rows = [row("a", "test", 0, bits, 30.0) for bits in widths]
-  figure = ghn_figures.accuracy_by_width(rows)
-  joined, apart = (bars.lines[0] for bars in figure.axes[0].containers)
-  assert list(joined.get_xdata()) == [0, 1] and joined.get_linestyle() == "-"
-  assert list(apart.get_xdata()) == [2, 3] and apart.get_linestyle() == "None"
-  assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a"]
-
-
-def test_smoothing_keeps_a_line_straight():
-  found = ghn_figures._smooth([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
-  assert found[2:5] == pytest.approx([3, 4, 5])
-  assert len(found) == 7
-
-
-def _study(*records):
-  return Study(records, {}, {}, {})
-
-
-def test_rows_added_later_stand_in_their_order():
-  added = ["w4a4", "float", "mixed", "w2a2_noise", "w3a3", "w2a2", "w4a8"]
-  rows = [row("q", "deep", 0, bits, 1.0) for bits in added]
-  rows += [row("r", "test", 0, "float", 1.0), row("q", "test", 0, "float", 1.0)]
-  table = ghn_tables.accuracy_table(rows, "accuracy")
-  assert [line[:2] for line in table.rows] == [
-    ("q", "Float32"),
-    ("q", "W4/A8"),
-    ("q", "W4/A4"),
-    ("q", "W3/A3"),
-    ("q", "W2/A2"),
-    ("q", "W2/A2 noise"),
-    ("q", "Mixed"),
-    ("r", "Float32"),
-  ]
-
-
-def test_exploded_logits_do_not_fill_the_table():
-  rows = [row("q", "test", n, "w2a2", 10.0) for n in range(2)]
-  rows[0].metrics["qmse"], rows[1].metrics["qmse"] = 4.0e10, 2.0e10
-  (line,) = ghn_tables.change_table(rows).rows
-  assert line[5] == "3.0e+10 ± 7.1e+09"
-  assert line[6] == "1.000 ± 0.000"

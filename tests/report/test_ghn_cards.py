@@ -2,7 +2,7 @@
 
 from qinit.report import ghn_cards
 from qinit.report.document import Paragraph
-from tests.report.test_ghn import clipped, row
+from tests.report.ghn_rows import clipped, row
 
 ROWS = [
   row("control", "test", 0, "float", 70.0, images=10_000),

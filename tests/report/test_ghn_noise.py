@@ -1,7 +1,7 @@
 """The gap between noise and rounding, told from rows."""
 
 from qinit.report import ghn_noise
-from tests.report.test_ghn import row
+from tests.report.ghn_rows import row
 
 # Range [-1.5, 1.5]: a step of 1 at 2 bits, of 0.2 at 4. Quartiles of the first
 # within half of either, of the second within half of the first alone, of the

@@ -3,7 +3,7 @@
 from qinit.report import ghn, ghn_remedies
 from qinit.report.document import to_markdown
 from qinit.report.sources import Study
-from tests.report.test_ghn import clipped, row
+from tests.report.ghn_rows import clipped, row
 
 ROWS = [
   row("other", "test", 0, "w2a2", 12.0),

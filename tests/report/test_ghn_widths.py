@@ -3,7 +3,7 @@
 from qinit.report import ghn, ghn_widths
 from qinit.report.document import to_markdown
 from qinit.report.sources import Study
-from tests.report.test_ghn import row
+from tests.report.ghn_rows import row
 
 ROWS = [
   row("control", "test", 0, "w4a4", 30.0),
