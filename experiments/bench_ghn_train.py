@@ -126,13 +126,14 @@ def evaluation_ratios() -> tuple[float, float]:
 
   from qinit.ghn.hypernet import HyperNet
   from qinit.study import ghn_eval
+  from qinit.study.ghn_logits import Images
 
   settings = ghn_eval.GhnEval(ghn="", sampled=True)
   ghn, rng = HyperNet(_config()), np.random.default_rng(0)
   batches = [
     tf.constant(rng.normal(size=[64, 32, 32, 3]), tf.float32) for _ in range(8)
   ]
-  images = ghn_eval.Images(batches, rng.integers(0, 10, 512))
+  images = Images(batches, rng.integers(0, 10, 512))
   network = next(mobile_networks())
 
   def seconds(bits):

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from qinit import ghn as hypernetworks
 from qinit import record
@@ -15,27 +14,21 @@ from qinit.archs import darts
 from qinit.archs.collection import Network, convnets_250k
 from qinit.archs.convnets import ConvNets
 from qinit.archs.generator import Generator
-from qinit.data import cifar10
-from qinit.data.normalise import RANGE, normalise
 from qinit.errors import QinitError, one_of
 from qinit.files import short_name
 from qinit.ghn.hypernet import HyperNet
-from qinit.graph.spec import NetSpec
 from qinit.grid.task import Watcher
 from qinit.quant.mixed import Mixed
-from qinit.quant.simulation import Simulated, Simulation
+from qinit.quant.simulation import Simulation
 from qinit.quant.widths import FLOAT, simulations
 from qinit.record import Record
 from qinit.stats import accuracy
-from qinit.study.ghn_step import forward_of, widths_of, with_steps
+from qinit.study.ghn_logits import Images, Predicted
+from qinit.study.ghn_step import widths_of, with_steps
 
 KIND = "ghn_eval"
 SPLITS = ("test", "deep", "wide", "bn_free")
-_BATCH = 64  # Section 4.2; BatchNorm's statistics are those of so many images
 _TOP = 5
-# Batches from which on one graph of the whole network, which takes seconds to
-# make, is faster than chain by chain.
-_MANY = 64
 # Of a network's predicted kernels: percentiles kept for the distributions.
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 _DRAWN = 2  # networks per split whose distributions are kept
@@ -133,7 +126,7 @@ class GhnEval:
       QinitError: if hypernetwork, images or networks are missing.
     """
     network = networks(self, cell.split)[cell.index]
-    ghn, images = load(self), Images.load(self)
+    ghn, images = load(self), Images.load(self.data_dir, self.images)
     first = self.rows(cell)[0]
     needed = rows if rows[0] == first else [first, *rows]
     for row in evaluate(self, ghn, network, needed, images):
@@ -165,26 +158,6 @@ def networks(settings: GhnEval, split: str) -> Sequence[Network]:
   return [stored[i] for i in range(count)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Images:
-  """Test images in batches of 64, normalised, and their labels."""
-
-  batches: list[tf.Tensor]
-  labels: np.ndarray
-
-  @classmethod
-  @functools.lru_cache(1)
-  def load(cls, settings: GhnEval) -> "Images":
-    """Raises DataError."""
-    images, labels = cifar10.load(settings.data_dir, "test")
-    count = settings.images or len(images)
-    images = normalise(images[:count])
-    batches = [
-      tf.constant(images[i : i + _BATCH]) for i in range(0, count, _BATCH)
-    ]
-    return cls(batches, labels[:count])
-
-
 def evaluate(
   settings: GhnEval,
   ghn: HyperNet,
@@ -202,7 +175,7 @@ def evaluate(
     bits = row["bits"]
     widths = widths_of(ways[bits], spec, graph)
     if made is None or ghn.config.widths:
-      made = _Predicted(spec, ghn.predict(spec, widths), images)
+      made = Predicted(spec, ghn.predict(spec, widths), images)
     params = with_steps(ghn, made.params, ways[bits], graph, widths)
     logits = made.logits(params, ways[bits], row["network"])
     reference = logits if reference is None else reference
@@ -218,41 +191,6 @@ def evaluate(
       status,
       record.environment(time.monotonic() - begin),
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Predicted:
-  """A network with its predicted parameters, and test images."""
-
-  spec: NetSpec
-  params: dict
-  images: Images
-
-  @functools.cached_property
-  def statistics(self) -> list[dict]:
-    """By batch: BatchNorms' that are the same at all widths."""
-    network = Simulated(self.spec, RANGE)
-    return [
-      network.input_statistics(self.params, x) for x in self.images.batches
-    ]
-
-  def logits(self, params: dict, way, number: int) -> np.ndarray:
-    """Of all images, quantised in this way, with its learned steps among the
-    parameters; each batch has noise of its own, where `way` has noise."""
-    forward, batches = forward_of(self.spec, way), self.images.batches
-
-    def run(known, x, seed):
-      return forward(params | known, images=x, training=False, seed=seed)
-
-    whole = run
-    if len(batches) >= _MANY:
-      whole = tf.function(run, autograph=False)
-    statistics = [{}] * len(batches) if way is None else self.statistics
-    found = []
-    for i, (x, known) in enumerate(zip(batches, statistics, strict=True)):
-      one = whole if len(x) == len(batches[0]) else run
-      found.append(one(known, x, np.array([number, i], np.int32)))
-    return np.concatenate(found)
 
 
 def layers(params) -> list[list]:

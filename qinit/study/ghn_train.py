@@ -23,16 +23,16 @@ from qinit.quant.mixed import Mixed
 from qinit.quant.simulation import Simulation
 from qinit.record import Record
 from qinit.study import ghn_data, ghn_step, ghn_workers
+from qinit.study.ghn_curve import LearningCurve
 from qinit.study.ghn_data import Stream
+from qinit.study.ghn_divergence import BackOff
 from qinit.study.ghn_probe import EVERY, Probe
 from qinit.study.ghn_settings import GhnTrain
 from qinit.study.ghn_step import Penalties, Task
 
 KIND = "ghn_train"
 _EPOCHS, _MILESTONE, _DECAY = 100, 75, 0.1  # Section 4.2
-_POINTS = 200  # of the learning curve
 _TIMED_FROM, _TIMED_TO = 20, 60  # steps that set the number from the minutes
-_PATIENCE, _BACK_OFF, _BACK_OFFS = 3, 0.5, 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,12 +123,8 @@ class Trainer:
     self.step = tf.Variable(0, dtype=tf.int64)
     # 0 until `minutes` have been turned into steps.
     self.steps = tf.Variable(self._known_steps(), dtype=tf.int64)
-    self.skipped = tf.Variable(0, dtype=tf.int64)
-    self.in_a_row = tf.Variable(0, dtype=tf.int64)
-    self.back_offs = tf.Variable(0, dtype=tf.int64)
     self.seconds = tf.Variable(0.0, dtype=tf.float64)
-    # Sums of loss and accuracy, and steps, of each part of the training.
-    self.curve = tf.Variable(tf.zeros([_POINTS, 3], tf.float64))
+    self.back_off, self.curve = BackOff(), LearningCurve()
     self.probe = self._probe()
     self._dtype = tf.bfloat16 if settings.mixed_precision else tf.float32
 
@@ -154,9 +150,7 @@ class Trainer:
     total = int(self.steps) or self.settings.epochs_in_steps(_EPOCHS)
     passed = int(self.step) >= total * _MILESTONE / _EPOCHS
     decay = _DECAY if passed else 1.0
-    return (
-      self.settings.learning_rate * decay * _BACK_OFF ** int(self.back_offs)
-    )
+    return self.settings.learning_rate * decay * self.back_off.factor
 
   def tasks(self, step: int) -> list[Task]:
     """The networks of a step, each at a width of its own where several are
@@ -172,7 +166,8 @@ class Trainer:
 
   def row(self) -> Record:
     """The training as a row."""
-    curve = self.points()
+    done = int(self.step)
+    curve = self.curve.points(done, int(self.steps) or done)
     last = curve[-max(1, len(curve) // 10) :]
     cell = {
       key: value
@@ -185,11 +180,11 @@ class Trainer:
       "steps": int(self.steps),
     }
     metrics = {
-      "steps": int(self.step),
+      "steps": done,
       "loss": float(np.mean([p[1] for p in last])),
       "accuracy": float(np.mean([p[2] for p in last])),
-      "skipped": int(self.skipped),
-      "back_offs": int(self.back_offs),
+      "skipped": self.back_off.skipped,
+      "back_offs": self.back_off.times,
       "workers": self.workers.count,
       "curve": [[p[0], round(p[1], 5), round(p[2], 3)] for p in curve],
     }
@@ -199,16 +194,6 @@ class Trainer:
     return Record(
       KIND, cell, record.digest(self.settings.identity()), metrics, "ok", env
     )
-
-  def points(self) -> list[tuple[int, float, float]]:
-    """The learning curve: the last step, mean loss and mean accuracy of each
-    part of the training."""
-    total, found = int(self.steps) or int(self.step), []
-    for i, (loss, accuracy, count) in enumerate(self.curve.numpy()):
-      if count:
-        step = min(-(-total * (i + 1) // _POINTS), int(self.step))
-        found.append((step, loss / count, accuracy / count))
-    return found
 
   def _way(self, number):
     """The quantisation of the network of this number."""
@@ -252,31 +237,21 @@ class Trainer:
     self.adam.apply(outcome.gradients, self.rate())
     if self.probe and number % EVERY == 0:
       self.probe.look()
-    self.in_a_row.assign(0)
-    self._add_to_curve(number, outcome.loss, outcome.accuracy)
+    self.back_off.passed()
+    if self.steps:
+      self.curve.add(number, int(self.steps), outcome.loss, outcome.accuracy)
     return outcome.loss, outcome.accuracy
 
   def _skip(self, number):
-    """Counts a step whose loss or gradient is not finite; the rate is halved
-    when it happens time and again, and in the end training stops."""
-    self.skipped.assign_add(1)
-    self.in_a_row.assign_add(1)
-    if int(self.in_a_row) < _PATIENCE:
-      return
-    self.in_a_row.assign(0)
-    self.back_offs.assign_add(1)
-    if int(self.back_offs) > _BACK_OFFS:
+    """A step whose loss or gradient is not finite changes nothing."""
+    self.back_off.skip()
+    if self.back_off.diverged:
       raise RunError(
-        f"training diverged at step {number}: {int(self.skipped)} losses were"
-        " not finite although the learning rate was lowered to"
+        f"training diverged at step {number}: {self.back_off.skipped} losses"
+        " were not finite although the learning rate was lowered to"
         f" {self.rate():.2g}; the last good checkpoint in {self.folder} stays:"
         " train with a lower --learning_rate or --weight_clip=percentile"
       )
-
-  def _add_to_curve(self, number, loss, accuracy):
-    if self.steps:
-      part = min(number * _POINTS // int(self.steps), _POINTS - 1)
-      self.curve.scatter_nd_add([[part]], [[loss, accuracy, 1.0]])
 
   def _settle_steps(self, window):
     """Turns minutes into steps, from the speed after the first tracings."""
@@ -300,7 +275,7 @@ class Trainer:
     speed = (len(window) - 1) / taken if taken else 0.0
     done = int(self.step)
     progress = Progress(
-      done, int(self.steps), loss, accuracy, speed, int(self.skipped)
+      done, int(self.steps), loss, accuracy, speed, self.back_off.skipped
     )
     tf.summary.scalar("loss", loss, done)
     tf.summary.scalar("accuracy", accuracy, done)
@@ -328,10 +303,8 @@ class Trainer:
       adam=self.adam,
       step=self.step,
       steps=self.steps,
-      skipped=self.skipped,
-      in_a_row=self.in_a_row,
-      back_offs=self.back_offs,
       seconds=self.seconds,
+      back_off=self.back_off,
       curve=self.curve,
       **more,
     )

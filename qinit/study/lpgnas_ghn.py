@@ -28,6 +28,7 @@ from qinit.stats.accuracy import accuracy
 from qinit.study import ghn_data, ghn_eval, ghn_precision
 from qinit.study.ghn_data import Stream
 from qinit.study.ghn_eval import GhnEval
+from qinit.study.ghn_logits import Images
 from qinit.study.lpgnas import Cell, row_of
 
 KIND = "lpgnas_ghn"
@@ -233,7 +234,7 @@ def _train(study, cell, ghn, data, watch):
 def _accuracies(study, ghn: HyperNet, watch) -> dict:
   """Of the predictions for the test networks, in percent, and their mean."""
   networks = ghn_eval.networks(study.evaluation, SPLIT)[: study.test_networks]
-  images = ghn_eval.Images.load(study.evaluation)
+  images = Images.load(study.evaluation.data_dir, study.evaluation.images)
   found: list[float] = []
   for network in networks:
     found.append(_accuracy(ghn, network, images))

@@ -14,8 +14,9 @@ from qinit.functional.forward import forward
 from qinit.ghn.hypernet import HyperNet
 from qinit.grid import run as grid
 from qinit.stats.accuracy import top_accuracy
-from qinit.study import ghn_eval
-from qinit.study.ghn_eval import GhnEval, Images
+from qinit.study import ghn_eval, ghn_logits
+from qinit.study.ghn_eval import GhnEval
+from qinit.study.ghn_logits import Images
 from qinit.study.ghn_step import forward_of
 from tests.study.test_ghn_train import SMALL, networks
 
@@ -30,7 +31,7 @@ def made(tmp_path, monkeypatch):
   ]
   images = Images(batches, rng.integers(0, 10, 32))
   monkeypatch.setattr(ghn_eval, "networks", lambda s, split: networks()[:2])
-  monkeypatch.setattr(Images, "load", lambda settings: images)
+  monkeypatch.setattr(Images, "load", lambda *which: images)
   return GhnEval(
     str(tmp_path / "small" / "ghn"),
     splits=("test",),
@@ -49,7 +50,7 @@ def test_another_width_costs_itself_and_the_float_network(made, monkeypatch):
     ran.append(how and how.weight_bits)
     return forward_of(spec, how)
 
-  monkeypatch.setattr(ghn_eval, "forward_of", counted)
+  monkeypatch.setattr(ghn_logits, "forward_of", counted)
   wide = dataclasses.replace(made, bits=("float", "w8a8", "w2a2"))
   rows = list(grid.run(wide))
   assert [row.to_json() for row in rows[:4]] == known
@@ -62,7 +63,7 @@ def test_the_graph_for_many_batches_gives_the_same_numbers(made, monkeypatch):
   bits = (*made.bits, "w2a2_noise")
   apart = list(grid.run(dataclasses.replace(made, bits=bits)))
   folder = made.output_dir + "_whole"
-  monkeypatch.setattr(ghn_eval, "_MANY", 1)
+  monkeypatch.setattr(ghn_logits, "_MANY", 1)
   whole = dataclasses.replace(made, bits=bits, output_dir=folder)
   for row, other in zip(grid.run(whole), apart, strict=True):
     assert row.metrics["accuracy"] == other.metrics["accuracy"]
@@ -109,7 +110,7 @@ def test_noise_does_as_much_harm_as_the_fine_rounding_it_stands_for(made):
 
 
 def test_the_float_row_is_that_of_forward(made):
-  images = Images.load(made)
+  images = Images.load(made.data_dir, made.images)
   ghn = ghn_eval.load(made)
   network = networks()[0]
   (row,) = ghn_eval.evaluate(
