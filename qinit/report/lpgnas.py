@@ -38,6 +38,21 @@ _HEADERS = (
   "Equal predictions (%)",
   "Status",
 )
+_METHOD = (
+  "Architecture and precision of every component searched together by"
+  " back-propagation in one round. Of the likeliest network and a few draws"
+  " from the controllers (finalists) the best on the validation nodes after a"
+  " short training is trained from scratch in its precision, written as"
+  " integers and run by an interpreter that uses integers alone. Every method"
+  " is trained in the same way. Accuracies are of the test nodes at the epoch"
+  " best on the validation nodes, means over seeds. Model sizes count weights"
+  " at their own widths and biases at 32 bits; buffers are what a full-batch"
+  " inference stores for a node, summed over the network. Beta weighs the"
+  " logarithm of the size against errors on the validation nodes: at 0.1 half"
+  " the model bits count as much as 0.3 to 0.5 points of accuracy. That is"
+  " less than a few hundred nodes tell apart, so that the sizes of"
+  " neighbouring betas may overlap."
+)
 _UNIFORM = re.compile(r"w\da\d_(fixed|scaled)_")
 _UNTESTED = (
   "PubMed, CoraFull, Flickr and Yelp, the other four of the paper's eight data"
@@ -112,44 +127,40 @@ def _used(arch: Architecture) -> set[str]:
 
 def _section(study: Study) -> Iterator[Block]:
   yield Heading("Learned low-precision graph networks, after LPGNAS")
-  yield Paragraph(
-    "Architecture and precision of every component searched together by"
-    " back-propagation in one round. Of the likeliest network and a few draws"
-    " from the controllers (finalists) the best on the validation nodes after a"
-    " short training is trained from scratch in its precision, written as"
-    " integers and run by an interpreter that uses integers alone. Every method"
-    " is trained in the same way. Accuracies are of the test nodes at the epoch"
-    " best on the validation nodes, means over seeds. Model sizes count weights"
-    " at their own widths and biases at 32 bits; buffers are what a full-batch"
-    " inference stores for a node, summed over the network. Beta weighs the"
-    " logarithm of the size against errors on the validation nodes: at 0.1 half"
-    " the model bits count as much as 0.3 to 0.5 points of accuracy. That is"
-    " less than a few hundred nodes tell apart, so that the sizes of"
-    " neighbouring betas may overlap."
-  )
+  yield Paragraph(_METHOD)
   searched = []
   for where, records in _by_graph(study.records).items():
     parts = by_config(records)
-    first = study.settings.get(next(iter(parts)), {})
-    for i, (config, rows) in enumerate(parts.items()):
-      own, found = study.settings.get(config, {}), groups(rows)
-      again = f", {difference(first, own)}" if i else ""
-      yield Heading(f"{where[0]}, split {where[1]}{again}", 3)
-      yield Paragraph(f"Settings: {told(own) or 'unknown'}. {run_on(rows)}")
-      suffix = f"_{config}" if i else ""
-      yield from _part(found, f"lpgnas_{'_'.join(where)}{suffix}")
-      if not i:
-        searched += _searches(found)
+    first = next(iter(parts))
+    for config, rows in parts.items():
+      yield from _graph(study, where, rows, config, first)
+    searched += _searches(groups(parts[first]))
   if searched:
-    yield Heading("Which widths the searches chose", 3)
-    yield Paragraph(
-      "Over all data sets, in their first settings above, betas and seeds; the"
-      " paper suggests 4-bit weights"
-      f" and 8-bit activations. {len(searched)} searches."
-    )
-    yield widths(searched)
+    yield from _chosen_widths(searched)
   yield Heading("What could not be tested", 3)
   yield Bullets(_UNTESTED)
+
+
+def _graph(study, where, rows, config, first):
+  """One data set in one of its settings, told by how they differ from the
+  first."""
+  own, again, suffix = study.settings.get(config, {}), "", ""
+  if config != first:
+    again = f", {difference(study.settings.get(first, {}), own)}"
+    suffix = f"_{config}"
+  yield Heading(f"{where[0]}, split {where[1]}{again}", 3)
+  yield Paragraph(f"Settings: {told(own) or 'unknown'}. {run_on(rows)}")
+  yield from _part(groups(rows), f"lpgnas_{'_'.join(where)}{suffix}")
+
+
+def _chosen_widths(searched):
+  yield Heading("Which widths the searches chose", 3)
+  yield Paragraph(
+    "Over all data sets, in their first settings above, betas and seeds; the"
+    " paper suggests 4-bit weights"
+    f" and 8-bit activations. {len(searched)} searches."
+  )
+  yield widths(searched)
 
 
 def _by_graph(records):
