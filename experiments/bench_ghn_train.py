@@ -92,7 +92,8 @@ class _Stepper:
   def __init__(self):
     import numpy as np
 
-    from qinit.ghn.hypernet import GHN_2, HyperNet
+    from qinit.ghn.config import GHN_2
+    from qinit.ghn.hypernet import HyperNet
     from qinit.ghn.optimizer import Adam
 
     self.ghn = HyperNet(dataclasses.replace(GHN_2, virtual_edge=10))
@@ -160,7 +161,7 @@ def evaluation_ratios() -> tuple[float, float]:
 
 
 def _config():
-  from qinit.ghn.hypernet import GHN_2
+  from qinit.ghn.config import GHN_2
 
   return dataclasses.replace(GHN_2, virtual_edge=10)
 

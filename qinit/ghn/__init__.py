@@ -2,14 +2,9 @@
 
 from qinit.functional.statistics import estimate_moving_stats
 from qinit.ghn.checkpoint import load, save
-from qinit.ghn.hypernet import (
-  GHN_1,
-  GHN_2,
-  MLP,
-  GhnConfig,
-  HyperNet,
-  initial_weights,
-)
+from qinit.ghn.config import GHN_1, GHN_2, MLP, GhnConfig
+from qinit.ghn.hypernet import HyperNet
+from qinit.ghn.weights import initial_weights
 
 __all__ = [
   "GHN_1",

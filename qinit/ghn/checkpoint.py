@@ -11,12 +11,9 @@ import tensorflow as tf
 from qinit.errors import CheckpointError
 from qinit.files import write_text
 from qinit.ghn import published, torch_file
-from qinit.ghn.hypernet import (
-  GhnConfig,
-  HyperNet,
-  check_shapes,
-  weight_shapes,
-)
+from qinit.ghn.config import GhnConfig
+from qinit.ghn.hypernet import HyperNet
+from qinit.ghn.weights import check_shapes, weight_shapes
 from qinit.graph.ops import Shape
 
 _CONFIG, _WEIGHTS = "ghn.json", "ghn"

@@ -20,7 +20,9 @@ from collections.abc import Iterable, Mapping
 import tensorflow as tf
 
 from qinit.errors import one_of
-from qinit.ghn.hypernet import GhnConfig, HyperNet, weight_shapes
+from qinit.ghn.config import GhnConfig
+from qinit.ghn.hypernet import HyperNet
+from qinit.ghn.weights import weight_shapes
 from qinit.graph.ops import Shape
 from qinit.graph.spec import NetSpec
 from qinit.lpgnas.formats import Format, parse

@@ -9,7 +9,8 @@ import math
 
 import tensorflow as tf
 
-from qinit.ghn.hypernet import GhnConfig, weight_shapes
+from qinit.ghn.config import GhnConfig
+from qinit.ghn.weights import weight_shapes
 from qinit.lpgnas.cost import logarithmic
 from qinit.lpgnas.formats import parse
 from qinit.lpgnas.hypernet import matrices, options, vectors

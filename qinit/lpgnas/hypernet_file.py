@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from qinit.errors import CheckpointError
-from qinit.ghn.hypernet import GhnConfig, weight_shapes
+from qinit.ghn.config import GhnConfig
+from qinit.ghn.weights import weight_shapes
 from qinit.lpgnas.formats import parse
 from qinit.lpgnas.hypernet import Rounded, Searched, matrices
 from qinit.lpgnas.integer_file import (

@@ -17,7 +17,8 @@ from qinit import ghn as hypernetworks
 from qinit import record
 from qinit.data import cifar10
 from qinit.errors import RunError
-from qinit.ghn.hypernet import GHN_2, HyperNet
+from qinit.ghn.config import GHN_2
+from qinit.ghn.hypernet import HyperNet
 from qinit.ghn.optimizer import Adam
 from qinit.quant.mixed import Mixed
 from qinit.quant.simulation import Simulation

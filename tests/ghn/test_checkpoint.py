@@ -13,7 +13,8 @@ import qinit.ghn
 from qinit.errors import CheckpointError
 from qinit.ghn import torch_file
 from qinit.ghn.checkpoint import from_state_dict, published_shapes
-from qinit.ghn.hypernet import GhnConfig, HyperNet
+from qinit.ghn.config import GhnConfig
+from qinit.ghn.hypernet import HyperNet
 
 CONFIG = GhnConfig(hid=8, max_channels=4, max_kernel=3, virtual_edge=50)
 PUBLISHED = {

@@ -6,7 +6,9 @@ import tensorflow as tf
 
 from qinit.archs import darts, genotype, zoo
 from qinit.ghn import gated_gnn
-from qinit.ghn.hypernet import GHN_1, GHN_2, HyperNet, initial_weights
+from qinit.ghn.config import GHN_1, GHN_2
+from qinit.ghn.hypernet import HyperNet
+from qinit.ghn.weights import initial_weights
 from qinit.graph.sweep import LANES
 from qinit.graph.view import GhnGraph, view
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from qinit.functional.forward import forward
-from qinit.ghn import checkpoint, hypernet
+from qinit.ghn import checkpoint
 from qinit.ghn.checkpoint import published_shapes
+from qinit.ghn.config import GHN_1, GHN_2, MLP
 from qinit.graph.view import PRIMITIVES
 from tests.ghn import reference
 
-CONFIGS = {"ghn2": hypernet.GHN_2, "ghn1": hypernet.GHN_1, "mlp": hypernet.MLP}
+CONFIGS = {"ghn2": GHN_2, "ghn1": GHN_1, "mlp": MLP}
 
 
 @functools.cache

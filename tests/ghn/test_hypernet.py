@@ -12,14 +12,9 @@ from qinit.errors import SpecError
 from qinit.functional.forward import forward
 from qinit.functional.statistics import estimate_moving_stats
 from qinit.ghn import embed
-from qinit.ghn.hypernet import (
-  GHN_1,
-  GHN_2,
-  MLP,
-  HyperNet,
-  initial_weights,
-  weight_shapes,
-)
+from qinit.ghn.config import GHN_1, GHN_2, MLP
+from qinit.ghn.hypernet import HyperNet
+from qinit.ghn.weights import initial_weights, weight_shapes
 from qinit.graph import ops
 from qinit.graph.spec import NetSpec, Node
 

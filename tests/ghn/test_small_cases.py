@@ -9,7 +9,7 @@ import pytest
 from qinit.archs import darts, genotype
 from qinit.functional.forward import forward
 from qinit.ghn.checkpoint import from_state_dict, published_shapes
-from qinit.ghn.hypernet import GhnConfig
+from qinit.ghn.config import GhnConfig
 from tests.ghn.test_golden import formula
 
 DATA = Path(__file__).parent.parent / "data"

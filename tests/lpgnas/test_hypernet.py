@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from qinit.archs import darts
 from qinit.errors import CheckpointError, QinitError
-from qinit.ghn.hypernet import HyperNet, weight_shapes
+from qinit.ghn.hypernet import HyperNet
 from qinit.ghn.rounding import round_to_one_of
+from qinit.ghn.weights import weight_shapes
 from qinit.lpgnas import hypernet, hypernet_cost, hypernet_file
 from qinit.lpgnas.hypernet import Searched
 from qinit.lpgnas.search import SearchConfig

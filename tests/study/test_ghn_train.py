@@ -12,7 +12,8 @@ from qinit.archs import collection, darts
 from qinit.archs.genotype import NetConfig
 from qinit.errors import QinitError, RunError
 from qinit.functional.forward import forward
-from qinit.ghn.hypernet import GhnConfig, HyperNet
+from qinit.ghn.config import GhnConfig
+from qinit.ghn.hypernet import HyperNet
 from qinit.ghn.optimizer import Adam
 from qinit.quant.simulation import Simulation
 from qinit.study import ghn_data, ghn_step, ghn_workers
