@@ -92,11 +92,10 @@ class _Stepper:
   def __init__(self):
     import numpy as np
 
-    from qinit.ghn.config import GHN_2
     from qinit.ghn.hypernet import HyperNet
     from qinit.ghn.optimizer import Adam
 
-    self.ghn = HyperNet(dataclasses.replace(GHN_2, virtual_edge=10))
+    self.ghn = HyperNet(_config())
     self.adam = Adam(list(self.ghn.weights.values()))
     rng = np.random.default_rng(0)
     self.images = rng.normal(size=[_BATCH, 32, 32, 3]).astype(np.float32)

@@ -133,24 +133,27 @@ def _section(study: Study) -> Iterator[Block]:
     parts = by_config(records)
     first = next(iter(parts))
     for config, rows in parts.items():
-      yield from _graph(study, where, rows, config, first)
-    searched += _searches(groups(parts[first]))
+      found = groups(rows)
+      yield from _settings(study, where, rows, first)
+      suffix = f"_{config}" if config != first else ""
+      yield from _part(found, f"lpgnas_{'_'.join(where)}{suffix}")
+      if config == first:
+        searched += _searches(found)
   if searched:
     yield from _chosen_widths(searched)
   yield Heading("What could not be tested", 3)
   yield Bullets(_UNTESTED)
 
 
-def _graph(study, where, rows, config, first):
-  """One data set in one of its settings, told by how they differ from the
-  first."""
-  own, again, suffix = study.settings.get(config, {}), "", ""
+def _settings(study, where, rows, first):
+  """Of which data set and settings rows are; others than the first are told by
+  how they differ from it."""
+  config, again = rows[0].config, ""
+  own = study.settings.get(config, {})
   if config != first:
     again = f", {difference(study.settings.get(first, {}), own)}"
-    suffix = f"_{config}"
   yield Heading(f"{where[0]}, split {where[1]}{again}", 3)
   yield Paragraph(f"Settings: {told(own) or 'unknown'}. {run_on(rows)}")
-  yield from _part(groups(rows), f"lpgnas_{'_'.join(where)}{suffix}")
 
 
 def _chosen_widths(searched):

@@ -168,7 +168,7 @@ class Trainer:
   def row(self) -> Record:
     """The training as a row."""
     done = int(self.step)
-    curve = self.curve.points(done, int(self.steps) or done)
+    curve = self.curve.points(done, int(self.steps))
     last = curve[-max(1, len(curve) // 10) :]
     cell = {
       key: value
