@@ -3,10 +3,12 @@
 
 A step is everything from sampling to optimiser: meta-batch 4, batch 32, four
 mobile networks of at most two million parameters that no step before had.
-The kinds of step take turns. Four minutes on two quiet cores.
+The kinds of step take turns. Four minutes on two quiet cores, five where
+PyTorch is installed and runs the same float networks.
 """
 
 import dataclasses
+import importlib.util
 import itertools
 import json
 import os
@@ -42,6 +44,7 @@ def run():
     round(median["noise"] / base, 2),
     "<= 2",
   )
+  yield from _beside_torch()
   five, apart = evaluation_ratios()
   yield "evaluation at five settings / float", round(five, 2), "<= 7"
   yield "five settings together / apart", round(apart, 2), "<= 0.9"
@@ -117,6 +120,36 @@ class _Stepper:
     )
     float(self.adam.apply(outcome.gradients, 1e-3))
     return time.perf_counter() - begin
+
+
+def _beside_torch():
+  """Rows of the float networks there and back, without the hypernetwork."""
+  name = "networks there and back / PyTorch's"
+  if importlib.util.find_spec("torch") is None:
+    yield name, "needs PyTorch", "-"
+    return
+  own, *others = zip(*_torch_seconds(), strict=True)
+  for layout, found in zip(("", ", channels last"), others, strict=True):
+    ratio = statistics.median(own) / statistics.median(found)
+    yield name + layout, round(ratio, 2), "-"
+
+
+def _torch_seconds():
+  """`bench_torch.seconds` of every timed meta-batch."""
+  import numpy as np
+
+  from experiments import bench_torch
+  from qinit.archs import darts
+
+  rng = np.random.default_rng(0)
+  images = rng.normal(size=[_BATCH, 32, 32, 3]).astype(np.float32)
+  labels = rng.integers(0, 10, _BATCH)
+  specs = (darts.build(network.config) for network in mobile_networks())
+  groups = (
+    list(itertools.islice(specs, _META_BATCH)) for _ in range(_WARM + _TIMED)
+  )
+  taken = bench_torch.seconds(groups, images, labels)
+  return itertools.islice(taken, _WARM, None)
 
 
 def evaluation_ratios() -> tuple[float, float]:
