@@ -24,6 +24,7 @@ ORDER = [
 ]
 # Anyone may import these; they import only what is named.
 LEAVES = {
+  "checkpoints": {"errors"},
   "errors": set(),
   "files": set(),
   "memory": set(),

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from qinit import checkpoints
 from qinit.data.dataset import Dataset
 from qinit.data.pipeline import epoch_batches
-from qinit.errors import CheckpointError
 from qinit.graph.layers import CheckpointedDropout
 
 # The paper's 200 epochs; shorter trainings scale the milestones.
@@ -82,7 +82,7 @@ def fit(
   to `folder`/logs.
 
   Raises:
-    CheckpointError: if the checkpoint in `folder` is damaged.
+    CheckpointError: if no checkpoint in `folder` can be read.
   """
   return _Trainer(model, data, config, folder, report).run()
 
@@ -139,17 +139,7 @@ class _Trainer:
       seconds=self.seconds,
     )
     folder = os.path.join(self.folder, "checkpoints")
-    try:
-      manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1)
-      if manager.latest_checkpoint:
-        status = checkpoint.restore(manager.latest_checkpoint)
-        status.assert_existing_objects_matched()
-    except Exception as error:  # TensorFlow raises many kinds here
-      raise CheckpointError(
-        f"the checkpoint in {folder} is damaged"
-        f" ({type(error).__name__}): delete that folder to train anew"
-      ) from None
-    return manager
+    return checkpoints.restored(checkpoint, folder)
 
   def _run_epoch(self):
     epoch = int(self.epoch)

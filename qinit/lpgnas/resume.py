@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from qinit.errors import CheckpointError
+from qinit import checkpoints
 
 
 class Progress(NamedTuple):
@@ -35,10 +35,7 @@ class Loop:
     if folder:
       checkpoint = tf.train.Checkpoint(epoch=self.epoch, **state)
       folder = os.path.join(folder, "checkpoints")
-      self.manager = tf.train.CheckpointManager(
-        checkpoint, folder, max_to_keep=1
-      )
-      self._restore(checkpoint, folder)
+      self.manager = checkpoints.restored(checkpoint, folder)
 
   def __iter__(self):
     """The epochs that are left; the counter moves when the body is done."""
@@ -48,18 +45,6 @@ class Loop:
       done = int(self.epoch)
       if self.manager and (done % self.every == 0 or done == self.epochs):
         self.manager.save()
-
-  def _restore(self, checkpoint, folder):
-    if not self.manager.latest_checkpoint:
-      return
-    try:
-      status = checkpoint.restore(self.manager.latest_checkpoint)
-      status.assert_existing_objects_matched()
-    except Exception as error:  # TensorFlow raises many kinds here
-      raise CheckpointError(
-        f"the checkpoint in {folder} is damaged ({type(error).__name__}):"
-        " delete that folder to begin anew"
-      ) from None
 
 
 def finite(value, what: str) -> float:

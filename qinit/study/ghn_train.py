@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from qinit import checkpoints, record
 from qinit import ghn as hypernetworks
-from qinit import record
 from qinit.data import cifar10
 from qinit.errors import RunError
 from qinit.ghn.config import GHN_2
@@ -60,6 +60,7 @@ def run(
   Raises:
     RunError: if the folder belongs to other settings, or the training
       diverged; the last good checkpoint stays.
+    CheckpointError: if no checkpoint in the folder can be read.
     DataError: if images or networks are missing.
   """
   folder = Path(settings.output_dir)
@@ -309,19 +310,7 @@ class Trainer:
       curve=self.curve,
       **more,
     )
-    folder = self.folder / "checkpoints"
-    manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=2)
-    if not manager.latest_checkpoint:
-      return manager
-    try:
-      status = checkpoint.restore(manager.latest_checkpoint)
-      status.assert_existing_objects_matched()
-    except Exception as error:  # TensorFlow raises many kinds here
-      raise RunError(
-        f"the checkpoint {manager.latest_checkpoint} is damaged"
-        f" ({type(error).__name__}): delete it to go on from the one before"
-      ) from None
-    return manager
+    return checkpoints.restored(checkpoint, self.folder / "checkpoints", keep=2)
 
   def _save(self, manager):
     if self.workers.chief:

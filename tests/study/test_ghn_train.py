@@ -149,7 +149,10 @@ def test_adam_by_hand():
   np.testing.assert_allclose(w, np.array([2.5, -4.5]) - step, rtol=1e-5)
 
 
-def test_interrupted_anywhere_it_ends_in_the_same_weights(base, tmp_path):
+@pytest.mark.parametrize("damaged", [False, True])
+def test_interrupted_anywhere_it_ends_in_the_same_weights(
+  base, tmp_path, damaged
+):
   whole = trainer(settings(base, tmp_path / "whole"))
   whole.run(lambda p: None)
 
@@ -168,6 +171,9 @@ def test_interrupted_anywhere_it_ends_in_the_same_weights(base, tmp_path):
   first._one = one
   with pytest.raises(Interrupted):
     first.run(lambda p: None)
+  if damaged:  # the newest checkpoint, which step 2 would go on from
+    (newest,) = (tmp_path / "parts/checkpoints").glob("ckpt-2.data-*")
+    newest.write_bytes(newest.read_bytes()[:100])
   second = trainer(made)
   second.run(lambda p: None)
   assert int(second.step) == 4
