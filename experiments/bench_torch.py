@@ -97,8 +97,10 @@ def _weight(key, w, layout):
 
 def _stored(key, w):
   """A gradient as TensorFlow stores it; None where there is none."""
-  if w is None or w.ndim < 4:
-    return w if w is None else w.t()
+  if w is None:
+    return None
+  if w.ndim < 4:
+    return w.t()
   return w.permute(tuple(np.argsort(_order(key))))
 
 
@@ -132,6 +134,10 @@ def _pool(op, own, x):
   return functional.avg_pool2d(*window, count_include_pad=False)
 
 
+def _dense(op, own, x):
+  return functional.linear(x, own["kernel"], own["bias"])
+
+
 def _slice(op, own, x):
   return x[:, :, op.offset :: op.stride, op.offset :: op.stride]
 
@@ -147,6 +153,6 @@ _OPS = {
   ops.Slice: _slice,
   ops.GlobalPool: lambda op, own, x: x.mean((2, 3)),
   ops.Flatten: lambda op, own, x: x.flatten(1),
-  ops.Dense: lambda op, own, x: functional.linear(x, *own.values()),
+  ops.Dense: _dense,
   ops.Dropout: lambda op, own, x: functional.dropout(x, op.rate),
 }

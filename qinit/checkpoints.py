@@ -39,7 +39,7 @@ def restored(
 def _newest_first(folder, listed):
   """What TensorFlow calls checkpoints, paths without a suffix: those in its
   list, and those that the list lost."""
-  found = {str(p.with_suffix("")) for p in folder.glob("ckpt-*.index")}
+  found = {str(p.with_suffix("")) for p in folder.glob("ckpt-[0-9]*.index")}
   return sorted(found | set(listed), key=_number, reverse=True)
 
 
