@@ -93,16 +93,12 @@ class _Stepper:
   """A hypernetwork in training."""
 
   def __init__(self):
-    import numpy as np
-
     from qinit.ghn.hypernet import HyperNet
     from qinit.ghn.optimizer import Adam
 
     self.ghn = HyperNet(_config())
     self.adam = Adam(list(self.ghn.weights.values()))
-    rng = np.random.default_rng(0)
-    self.images = rng.normal(size=[_BATCH, 32, 32, 3]).astype(np.float32)
-    self.labels = rng.integers(0, 10, _BATCH)
+    self.images, self.labels = _batch()
 
   def __call__(self, networks, how, dtype) -> float:
     """Seconds of a step."""
@@ -136,19 +132,14 @@ def _beside_torch():
 
 def _torch_seconds():
   """`bench_torch.seconds` of every timed meta-batch."""
-  import numpy as np
-
   from experiments import bench_torch
   from qinit.archs import darts
 
-  rng = np.random.default_rng(0)
-  images = rng.normal(size=[_BATCH, 32, 32, 3]).astype(np.float32)
-  labels = rng.integers(0, 10, _BATCH)
   specs = (darts.build(network.config) for network in mobile_networks())
   groups = (
     list(itertools.islice(specs, _META_BATCH)) for _ in range(_WARM + _TIMED)
   )
-  taken = bench_torch.seconds(groups, images, labels)
+  taken = bench_torch.seconds(groups, *_batch())
   return itertools.islice(taken, _WARM, None)
 
 
@@ -190,6 +181,15 @@ def evaluation_ratios() -> tuple[float, float]:
     statistics.median(c) for c in zip(*rows, strict=True)
   )
   return together / alone, together / (alone + others)
+
+
+def _batch():
+  """Images and labels of a step."""
+  import numpy as np
+
+  rng = np.random.default_rng(0)
+  images = rng.normal(size=[_BATCH, 32, 32, 3]).astype(np.float32)
+  return images, rng.integers(0, 10, _BATCH)
 
 
 def _config():
