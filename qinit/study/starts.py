@@ -152,6 +152,11 @@ def _from_checkpoint(place, spec):
     raise CheckpointError(
       f"{place} holds another network or width ({str(error).splitlines()[0]})"
     ) from None
+  except Exception as error:  # TensorFlow raises many kinds for a damaged one
+    raise CheckpointError(
+      f"the checkpoint in {path} is damaged ({type(error).__name__}): delete"
+      " that folder and train the network anew, or name another"
+    ) from None
   return keras.params(model)
 
 

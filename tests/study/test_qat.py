@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -354,6 +355,18 @@ def test_a_checkpoint_of_another_network_is_refused(finished, tmp_path):
   for place in (tmp_path, tmp_path / "p.npz"):
     with pytest.raises(CheckpointError):
       Start.parse(f"checkpoint:{place}").params(spec, None, 0)
+
+
+@pytest.mark.parametrize("part", ["index", "data-*"])
+def test_a_damaged_checkpoint_is_refused(finished, tmp_path, part):
+  study, _ = finished
+  cell = study.cells()[0]
+  shutil.copytree(study.float_folder(cell, 4), tmp_path / "cell")
+  for path in (tmp_path / "cell").glob(f"checkpoints/*.{part}"):
+    path.write_bytes(path.read_bytes()[:2])
+  start = Start.parse(f"checkpoint:{tmp_path / 'cell'}")
+  with pytest.raises(CheckpointError, match=r"damaged.*train the network"):
+    start.params(study.spec(cell), None, 0)
 
 
 def test_normalisation_moves_into_the_first_kernel(lively):
