@@ -84,6 +84,8 @@ def _accuracies(records):
     f" over networks that no training has seen. {ghn_tables.extent(records)}"
     f" Hardware: {places(records) or 'unknown'}."
   )
+  if lost := ghn_tables.left_out(records):
+    yield Paragraph(lost)
   yield ghn_tables.accuracy_table(records, "accuracy")
   yield Paragraph("Top-5 accuracy.")
   yield ghn_tables.accuracy_table(records, "top5")

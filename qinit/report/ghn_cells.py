@@ -15,6 +15,12 @@ SPLITS = {
 HEAD = ("Hypernetwork", "Split", "Width", "Networks")
 
 
+def cell_key(record: Record) -> tuple[str, str, str, str]:
+  """Hypernetwork, width, range of weights and split of a row."""
+  cell = record.cell
+  return cell["ghn"], cell["bits"], cell["weight_clip"], cell["split"]
+
+
 def by_cell(records: Iterable[Record]) -> dict[tuple, dict[int, dict]]:
   """Metrics by network, by (hypernetwork, width, range of weights, split): the
   hypernetworks in their order, each from its widest width on. Of a network's
@@ -22,12 +28,11 @@ def by_cell(records: Iterable[Record]) -> dict[tuple, dict[int, dict]]:
   found: dict[tuple, dict[int, dict]] = {}
   for record in records:
     if record.status == "ok":
-      cell = record.cell
-      key = (cell["ghn"], cell["bits"], cell["weight_clip"], cell["split"])
-      own = found.setdefault(key, {})
-      known = own.setdefault(cell["network"], record.metrics)
+      own = found.setdefault(cell_key(record), {})
+      network = record.cell["network"]
+      known = own.setdefault(network, record.metrics)
       if record.metrics["images"] >= known["images"]:
-        own[cell["network"]] = record.metrics
+        own[network] = record.metrics
   ghns, splits = names(found), list(SPLITS)
 
   def place(item):

@@ -1,5 +1,6 @@
 """Rows of the evaluation of hypernetworks in the layout of Tables 3 to 5."""
 
+import collections
 from collections.abc import Iterable
 
 from qinit.record import Record
@@ -9,6 +10,7 @@ from qinit.report.ghn_cells import (
   SPLITS,
   at_own_widths,
   by_cell,
+  cell_key,
   common,
   control_of,
   controls,
@@ -190,6 +192,23 @@ def extent(records: Iterable[Record]) -> str:
       networks = _either({len(metrics) for metrics in members})
       parts.append(f"{name} {networks} on {_either(images)}")
   return f"Networks and test images: {', '.join(parts)}."
+
+
+def left_out(records: Iterable[Record]) -> str:
+  """Whose logits are not finite, as a sentence; empty where all are."""
+  lost = collections.Counter(
+    cell_key(record) for record in records if record.status != "ok"
+  )
+  parts = [
+    f"{ghn} at {width_label(bits, clip)} ({SPLITS[split]}): {count}"
+    for (ghn, bits, clip, split), count in lost.items()
+  ]
+  if not parts:
+    return ""
+  return (
+    "Networks whose logits are not finite are left out, in all tables and"
+    f" figures: {', '.join(parts)}."
+  )
 
 
 def _either(counts):

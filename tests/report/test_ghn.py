@@ -50,6 +50,18 @@ def test_the_evaluation_tells_of_its_hardware_and_how_many_networks():
   assert "Test (ID) 3 to 12 on 512." in text
 
 
+def test_networks_that_are_left_out_are_named():
+  lost = dataclasses.replace(
+    row("q", "test", 1, "w2a2", 0.0), status="failed", metrics={}
+  )
+  kept = row("q", "test", 0, "w2a2", 30.0)
+  left_out = "not finite are left out, in all tables and figures: "
+  text = to_markdown(ghn.evaluation(study(kept, lost)))
+  assert left_out + "q at W2/A2 (Test (ID)): 1." in text
+  assert "| q | W2/A2 | 30.0; 30.0 |" in text
+  assert left_out not in to_markdown(ghn.evaluation(study(kept)))
+
+
 def test_sections_render_and_every_figure_draws():
   blocks = [
     *ghn.training(study(TRAINING)),
