@@ -1,8 +1,9 @@
 """Depthwise convolution for training on a CPU.
 
 The op table's arithmetic, lowered so that it is fast both ways. TensorFlow's
-gradient of the kernel is ten times slower than the convolution above 3x3, and
-a dilated kernel spread with zeros costs as much as a dense one of its size.
+gradient of a kernel of more than three columns is ten times slower than the
+convolution, and a dilated kernel spread with zeros costs as much as a dense one
+of its size.
 """
 
 import tensorflow as tf
@@ -10,7 +11,7 @@ import tensorflow as tf
 from qinit.functional.striding import halved
 from qinit.graph.ops import DepthwiseConv
 
-_FAST_KERNEL = 3  # TensorFlow has special code for it
+_FAST_KERNEL = 3  # TensorFlow has special code for so many columns
 
 
 def apply(op: DepthwiseConv, kernel, x):
@@ -58,22 +59,38 @@ def _with_fast_gradient(x, kernel):
 def _kernel_gradient(x, dy, size):
   """sum over b, h, w of x[b, h + i - p, w + j - p, c] dy[b, h, w, c].
 
-  For each image and channel that is a correlation of the image with a kernel
-  as large as the output: a depthwise convolution of one image with B C
-  channels, whose result is summed over the images.
+  In stripes of three columns j, or less of one where they overlap: for three
+  columns oneDNN has fast code, whatever the number of rows.
   """
-  pad = size // 2
-  x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-  x, dy = (tf.transpose(t, [1, 2, 0, 3]) for t in (x, dy))
-  height, width, images, channels = tf.unstack(tf.shape(dy))
-  flat = images * channels
-  x = tf.reshape(x, [1, height + 2 * pad, width + 2 * pad, flat])
-  dy = tf.reshape(dy, [height, width, flat, 1])
-  found = tf.raw_ops.DepthwiseConv2dNative(
-    input=x, filter=dy, strides=[1, 1, 1, 1], padding="VALID"
+  last, steps = size - _FAST_KERNEL, (size - 1) // _FAST_KERNEL
+  starts = [i * last // steps for i in range(steps + 1)]
+  stripes = [
+    _stripe(x, dy, size, start)[:, : end - start]
+    for start, end in zip(starts, [*starts[1:], size], strict=True)
+  ]
+  return tf.concat(stripes, 1)
+
+
+def _stripe(x, dy, size, start):
+  """The columns `start` to `start` + 2 of the gradient; padding takes them to
+  the middle, where they are those of a kernel of three columns."""
+  shift = start + 1 - size // 2
+  rows = tf.maximum(0, size - tf.shape(x)[1])  # no special code for fewer
+  x, dy = _padded(x, rows, -shift), _padded(dy, rows, shift)
+  return tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+    input=x,
+    filter_sizes=tf.stack([size, _FAST_KERNEL, tf.shape(x)[3], 1]),
+    out_backprop=dy,
+    strides=[1, 1, 1, 1],
+    padding="SAME",
   )
-  found = tf.reshape(found, [size, size, images, channels])
-  return tf.reduce_sum(found, 2)[..., None]
+
+
+def _padded(x, rows, columns):
+  """With so many rows of zeros below and columns on the left, -n for the
+  right."""
+  sides = [max(columns, 0), max(-columns, 0)]
+  return tf.pad(x, [[0, 0], [0, rows], sides, [0, 0]])
 
 
 def _to_phases(x):
