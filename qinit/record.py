@@ -100,11 +100,16 @@ def digest(settings: dict) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def threads() -> int:
+  """How many TensorFlow may use for an operation."""
+  return int(os.getenv("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)
+
+
 def environment(seconds: float) -> dict:
   """Where and with what a result was made."""
   return {
     "hardware": ", ".join([_processor(), *_gpus()]),
-    "threads": int(os.getenv("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1),
+    "threads": threads(),
     "versions": _versions(),
     "commit": _commit(),
     "seconds": round(seconds, 1),

@@ -37,6 +37,7 @@ class Affine:
     that of [0, 1]. The range that the codes span is the nudged one, `range`.
     """
     lo, hi = np.float64(np.float32(lo)), np.float64(np.float32(hi))
+    lo, hi = min(lo, 0.0), max(hi, 0.0)
     scale, zero_point = _nudged(np, lo, hi, bits)
     return cls(np.float32(scale), int(zero_point), bits)
 
@@ -50,7 +51,8 @@ class Affine:
   def of_bounds(cls, lo: tf.Tensor, hi: tf.Tensor, bits: int) -> "Affine":
     """`from_range` for tensors of one shape, scalars or a range per channel;
     no gradient reaches the bounds."""
-    lo, hi = (tf.cast(v, tf.float64) for v in (lo, hi))
+    lo = tf.cast(tf.minimum(lo, 0.0), tf.float64)
+    hi = tf.cast(tf.maximum(hi, 0.0), tf.float64)
     scale, zero_point = _nudged(tf, lo, hi, bits)
     scale = tf.stop_gradient(tf.cast(scale, tf.float32))
     return cls(scale, tf.stop_gradient(zero_point), bits)
@@ -119,10 +121,10 @@ def _through(x, value):
 
 
 def _nudged(xp, lo, hi, bits):
-  """Scale and zero point in float64; `xp` is numpy or tensorflow."""
-  levels = 2.0**bits - 1
-  lo, hi = xp.minimum(lo, 0.0), xp.maximum(hi, 0.0)
+  """Scale and zero point in float64 of bounds that hold 0; `xp` is numpy or
+  tensorflow."""
+  width = hi - lo
   # float32 holds the scale: what would vanish there counts as no width.
-  hi = xp.where(hi - lo < 1e-30, lo + 1.0, hi)
-  scale = (hi - lo) / levels
-  return scale, xp.floor(-lo / scale + 0.5 + _TIE)
+  width = xp.where(width < 1e-30, xp.ones_like(width), width)
+  scale = width / (2.0**bits - 1)
+  return scale, xp.floor(0.5 + _TIE - lo / scale)
