@@ -37,7 +37,6 @@ class Affine:
     that of [0, 1]. The range that the codes span is the nudged one, `range`.
     """
     lo, hi = np.float64(np.float32(lo)), np.float64(np.float32(hi))
-    lo, hi = min(lo, 0.0), max(hi, 0.0)
     scale, zero_point = _nudged(np, lo, hi, bits)
     return cls(np.float32(scale), int(zero_point), bits)
 
@@ -51,8 +50,7 @@ class Affine:
   def of_bounds(cls, lo: tf.Tensor, hi: tf.Tensor, bits: int) -> "Affine":
     """`from_range` for tensors of one shape, scalars or a range per channel;
     no gradient reaches the bounds."""
-    lo = tf.cast(tf.minimum(lo, 0.0), tf.float64)
-    hi = tf.cast(tf.maximum(hi, 0.0), tf.float64)
+    lo, hi = (tf.cast(v, tf.float64) for v in (lo, hi))
     scale, zero_point = _nudged(tf, lo, hi, bits)
     scale = tf.stop_gradient(tf.cast(scale, tf.float32))
     return cls(scale, tf.stop_gradient(zero_point), bits)
@@ -121,9 +119,9 @@ def _through(x, value):
 
 
 def _nudged(xp, lo, hi, bits):
-  """Scale and zero point in float64 of bounds that hold 0; `xp` is numpy or
-  tensorflow."""
-  width = hi - lo
+  """Scale and zero point in float64; `xp` is numpy or tensorflow."""
+  lo = xp.minimum(lo, 0.0)
+  width = xp.maximum(hi, 0.0) - lo
   # float32 holds the scale: what would vanish there counts as no width.
   width = xp.where(width < 1e-30, xp.ones_like(width), width)
   scale = width / (2.0**bits - 1)
