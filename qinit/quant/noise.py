@@ -17,15 +17,16 @@ def noise(x: tf.Tensor, lo, hi, step, seed) -> tf.Tensor:
   Args:
     seed: two integers; the same seed gives the same noise.
   """
-  return tf.minimum(tf.maximum(x, lo), hi) + step * _uniform(tf.shape(x), seed)
+  return tf.minimum(tf.maximum(x, lo), hi) + error(x, step, seed)
 
 
-def _uniform(shape, seed):
-  """U[-1/2, 1/2] in 256 values about 0: a random integer gives four of them,
-  which takes a third of the time of four random numbers."""
+def error(x: tf.Tensor, step, seed) -> tf.Tensor:
+  """e of `noise`, in the shape of x: 256 values about 0. A random integer gives
+  four of them, which takes a third of the time of four random numbers."""
+  shape = tf.shape(x)
   count = tf.reduce_prod(shape)
   drawn = tf.random.stateless_uniform(
     [(count + 3) // 4], seed, minval=None, maxval=None, dtype=tf.int32
   )
   levels = tf.reshape(tf.bitcast(drawn, tf.uint8), [-1])[:count]
-  return (tf.cast(tf.reshape(levels, shape), tf.float32) - 127.5) / 256
+  return (tf.cast(tf.reshape(levels, shape), tf.float32) - 127.5) * (step / 256)

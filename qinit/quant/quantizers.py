@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from qinit.quant.affine import Affine, straight_through
 from qinit.quant.logquant import log_quant
-from qinit.quant.noise import noise
+from qinit.quant.noise import error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +66,12 @@ def simulate_through(
 def noisy(x: tf.Tensor, lo, hi, affine: Affine, seed) -> tf.Tensor:
   """NoiseQuant (Eq. 5) with the nudged range and step of the rounding that it
   stands for."""
-  lo, hi = _range(affine)
-  return noise(x, lo, hi, affine.scale, seed)
+  return _clipped(x, affine) + error(x, affine.scale, seed)
+
+
+def noisy_rectified(x: tf.Tensor, lo, hi, affine: Affine, seed) -> tf.Tensor:
+  """`noisy` of x's ReLU, which clips all there is to clip."""
+  return tf.nn.relu(x) + error(x, affine.scale, seed)
 
 
 def log_through(x: tf.Tensor, lo, hi, affine: Affine, seed=None) -> tf.Tensor:
@@ -80,6 +84,24 @@ def log_rectified(x: tf.Tensor, lo, hi, affine: Affine, seed=None) -> tf.Tensor:
   return log_through(tf.nn.relu(x), lo, hi, affine)
 
 
+def _clipped(x, affine):
+  """x inside the range, with the gradient of the one operation that rounds."""
+  lo, hi = _range(affine)
+
+  @tf.custom_gradient
+  def clipped(x):
+    def gradient(dy):
+      return tf.quantization.fake_quant_with_min_max_vars_gradient(
+        dy, x, lo, hi, affine.bits
+      ).backprops_wrt_input
+
+    return tf.raw_ops.ClipByValue(
+      t=x, clip_value_min=lo, clip_value_max=hi
+    ), gradient
+
+  return clipped(x)
+
+
 def _range(affine):
   """Constants: a gradient would be traced, and what it needs kept, only to be
   dropped in the end."""
@@ -89,7 +111,7 @@ def _range(affine):
 
 QUANTIZERS = {
   "simquant": Quantizer(simulate_through, simulate, simulate_rectified),
-  "noise": Quantizer(noisy, noisy, noisy, random=True),
+  "noise": Quantizer(noisy, noisy, noisy_rectified, random=True),
   "noise_weights": Quantizer(noisy, simulate, simulate_rectified, random=True),
   "log": Quantizer(log_through, log_through, log_rectified, uniform=False),
 }

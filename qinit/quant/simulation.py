@@ -267,7 +267,8 @@ class _Seeds:
     if not self._seeds:
       return None
     self._count += 1
-    return tf.random.experimental.stateless_fold_in(self._seeds[0], self._count)
+    # The second of the two is no hash: the next one may be another chain's.
+    return self._seeds[0] + [self._count, 0]
 
 
 def _step(step, how, quantizer, xs, bounds, own, training, draw):

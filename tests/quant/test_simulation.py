@@ -49,8 +49,7 @@ def test_simulated_rounding_is_affine(lo, hi, bits, rng):
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_a_rectified_tensor_is_its_relu_quantised(name, rng):
   x = rng.normal(size=999).astype(np.float32)
-  if name != "noise":  # whose draws never are 0: there clipping is not ReLU
-    x[::7] = 0.0
+  x[::7] = 0.0
   hi = float(x.max())
   affine, seed, row = _of_tensors(0.0, hi, 4), [1, 2], QUANTIZERS[name]
   x = tf.constant(x)
@@ -73,6 +72,20 @@ def test_noise_has_the_step_of_the_rounding_it_stands_for(rng):
   error = (y - tf.clip_by_value(x, *affine.range)).numpy() / affine.scale
   assert np.abs(error).max() <= 0.5 + 1e-5
   assert np.var(error) == pytest.approx(1 / 12, rel=0.03)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_noise_has_the_gradient_of_a_clamp(bits, rng):
+  affine = Affine.from_range(-0.7, 2.1, bits)
+  lo, hi = (float(v) for v in affine.range)
+  x = tf.constant(rng.uniform(2 * lo, 2 * hi, 5000), tf.float32)
+  with tf.GradientTape() as tape:
+    tape.watch(x)
+    y = QUANTIZERS["noise"].activations(
+      x, -0.7, 2.1, _of_tensors(-0.7, 2.1, bits), [1, 2]
+    )
+  assert np.abs(y - np.clip(x, lo, hi)).max() <= affine.scale * 0.5001
+  np.testing.assert_array_equal(tape.gradient(y, x), (x >= lo) & (x <= hi))
 
 
 def test_log_quant_by_hand():
