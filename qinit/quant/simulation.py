@@ -267,7 +267,7 @@ class _Seeds:
     if not self._seeds:
       return None
     self._count += 1
-    # The second of the two is no hash: the next one may be another chain's.
+    # The second counts networks: one more would be the next one's.
     return self._seeds[0] + [self._count, 0]
 
 
