@@ -2,8 +2,8 @@
 
   python -m experiments.bench --suite=init_study
 
-Every figure is the median of several runs in one process, or a ratio of two
-such medians taken in turn, so that it holds on a busy machine too.
+Every figure is the median of several runs in one process, or of the ratios of
+runs that took turns, so that it holds on a busy machine too.
 """
 
 import importlib

@@ -85,7 +85,8 @@ def log_rectified(x: tf.Tensor, lo, hi, affine: Affine, seed=None) -> tf.Tensor:
 
 
 def _clipped(x, affine):
-  """x inside the range, with the gradient of the one operation that rounds."""
+  """x inside the range, with the gradient of the one operation that rounds;
+  passed straight through that operation, it would be run for nothing."""
   lo, hi = _range(affine)
 
   @tf.custom_gradient
