@@ -2,8 +2,10 @@
 
 Every row takes (x, lo, hi, affine, seed), bounds being scalars that hold 0 and
 `affine` their quantisation, and returns x on, or with noise about, the grid of
-these bounds. Gradients: noise has its own; the others pass it straight through,
-for activations only inside the range.
+these bounds. Gradients: noise has its own; the others pass it straight through.
+Where the bounds are the tensor's own there is nothing outside to stop it for:
+the nudge that puts 0 on the grid leaves the extremes within half a step of the
+last code.
 """
 
 import dataclasses
@@ -37,7 +39,8 @@ class Quantizer:
 
 
 def simulate(x: tf.Tensor, lo, hi, affine: Affine, seed=None) -> tf.Tensor:
-  """`affine.fake_quant` with a clipped gradient, in one fused operation."""
+  """`affine.fake_quant` with a clipped gradient, in one fused operation; the
+  gradient takes as long as two roundings."""
   lo, hi = _range(affine)
   return tf.quantization.fake_quant_with_min_max_vars(x, lo, hi, affine.bits)
 
@@ -59,7 +62,7 @@ def simulate_rectified(
 def simulate_through(
   x: tf.Tensor, lo, hi, affine: Affine, seed=None
 ) -> tf.Tensor:
-  """`affine.fake_quant` whose gradient passes outside the range too."""
+  """`simulate` whose gradient is that of x everywhere, and costs nothing."""
   return straight_through(x, simulate(x, lo, hi, affine))
 
 
@@ -111,8 +114,10 @@ def _range(affine):
 
 
 QUANTIZERS = {
-  "simquant": Quantizer(simulate_through, simulate, simulate_rectified),
+  "simquant": Quantizer(simulate_through, simulate_through, simulate_rectified),
   "noise": Quantizer(noisy, noisy, noisy_rectified, random=True),
-  "noise_weights": Quantizer(noisy, simulate, simulate_rectified, random=True),
+  "noise_weights": Quantizer(
+    noisy, simulate_through, simulate_rectified, random=True
+  ),
   "log": Quantizer(log_through, log_through, log_rectified, uniform=False),
 }

@@ -63,6 +63,20 @@ def test_a_rectified_tensor_is_its_relu_quantised(name, rng):
   np.testing.assert_array_equal(slope[inner], x[inner] > 0)
 
 
+@pytest.mark.parametrize("name", ["simquant", "noise_weights", "log"])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_rounding_on_a_tensors_own_range_passes_the_gradient(name, bits, rng):
+  """To the extremes too, one of which lies outside of the nudged range."""
+  x = tf.constant(rng.normal(0.1, 1, 99), tf.float32)
+  lo, hi = float(tf.reduce_min(x)), float(tf.reduce_max(x))
+  nudged = Affine.from_range(lo, hi, bits).range
+  assert lo < nudged[0] or hi > nudged[1]
+  with tf.GradientTape() as tape:
+    tape.watch(x)
+    y = QUANTIZERS[name].activations(x, lo, hi, _of_tensors(lo, hi, bits))
+  np.testing.assert_array_equal(tape.gradient(y, x), np.ones(99))
+
+
 def test_noise_has_the_step_of_the_rounding_it_stands_for(rng):
   x = tf.constant(rng.uniform(-1, 1, 20000), tf.float32)
   y = QUANTIZERS["noise"].weights(
