@@ -4,8 +4,9 @@
 A step is everything from sampling to optimiser: meta-batch 4, batch 32, four
 mobile networks of at most two million parameters that no step before had.
 The kinds of step take turns on the same networks, and a ratio is the median of
-theirs: networks differ by more than the kinds do. Six minutes on two quiet
-cores, seven where PyTorch is installed and runs the same float networks.
+theirs: networks differ by more than the kinds do. Where PyTorch is installed it
+runs the same float networks: what a second is worth depends on the machine.
+Eight to fifteen minutes on two cores.
 """
 
 import dataclasses
@@ -20,27 +21,23 @@ import sys
 import time
 
 _WARM, _TIMED, _META_BATCH, _BATCH = 10, 15, 4, 32
-_TURNS = 5  # of an evaluation
+_TURNS, _FEW, _ALL = 2, 8, 157  # of an evaluation, and its batches
 _MOST_PARAMS = 2_000_000
-_CHILD = "--child"
+_WORKER, _EVALUATION = "--worker", "--evaluation"
 
 
 def run():
   """Rows (name, value, goal)."""
   seconds = step_seconds()
-  median = {kind: statistics.median(found) for kind, found in seconds.items()}
   w4a4, noise = (
     _ratio(seconds[k], seconds["float"]) for k in ("w4a4", "noise")
   )
-  yield "float step, median s", round(median["float"], 3), "<= 0.6"
-  yield (
-    "float step, networks in bfloat16, median s",
-    round(median["bfloat16"], 3),
-    "-",
-  )
+  yield "float step, median s", _median(seconds["float"]), "<= 0.6"
+  name = "float step, networks in bfloat16, median s"
+  yield name, _median(seconds["bfloat16"]), "-"
   yield "W4/A4 SimQuant step / float step", round(w4a4, 2), "<= 1.6"
   yield "W2/A2 NoiseQuant step / float step", round(noise, 2), "<= 2"
-  yield from _beside_torch()
+  yield from _beside_torch(seconds["float"])
   five, apart = evaluation_ratios()
   yield "evaluation at five settings / float", round(five, 2), "<= 7"
   yield "five settings together / apart", round(apart, 2), "<= 0.9"
@@ -114,15 +111,19 @@ class _Stepper:
     return time.perf_counter() - begin
 
 
-def _beside_torch():
-  """Rows of the float networks there and back, without the hypernetwork."""
+def _beside_torch(steps):
+  """Rows of the float networks there and back, and of whole float steps."""
   name = "networks there and back / PyTorch's"
   if importlib.util.find_spec("torch") is None:
     yield name, "needs PyTorch", "-"
     return
-  own, *others = zip(*_torch_seconds(), strict=True)
-  for layout, found in zip(("", ", channels last"), others, strict=True):
-    yield name + layout, round(_ratio(own, found), 2), "-"
+  own, torch, last = zip(*_torch_seconds(), strict=True)
+  yield "PyTorch's networks there and back, median s", _median(torch), "-"
+  yield name, round(_ratio(own, torch), 2), "-"
+  yield name + ", channels last", round(_ratio(own, last), 2), "-"
+  # 0.6 s where PyTorch takes as long for the networks alone.
+  name = "float step / PyTorch's networks there and back"
+  yield name, round(_ratio(steps, torch), 2), "<= 1"
 
 
 def _torch_seconds():
@@ -139,7 +140,15 @@ def _torch_seconds():
 
 
 def evaluation_ratios() -> tuple[float, float]:
-  """Five settings over float, and together over apart, of one network."""
+  """Five settings over float, and together over apart, of one network, with
+  threads as `experiments.ghn_eval` sets them."""
+  child = _child(_EVALUATION, {"TF_NUM_INTRAOP_THREADS": "1"})
+  return tuple(json.loads(_printed(child)))
+
+
+def _evaluation() -> None:
+  """Prints `evaluation_ratios`: the first of 10,000 images, the second of a
+  few."""
   import numpy as np
   import tensorflow as tf
 
@@ -150,31 +159,32 @@ def evaluation_ratios() -> tuple[float, float]:
   settings = ghn_eval.GhnEval(ghn="", sampled=True)
   ghn, rng = HyperNet(_config()), np.random.default_rng(0)
   batches = [
-    tf.constant(rng.normal(size=[64, 32, 32, 3]), tf.float32) for _ in range(8)
+    tf.constant(rng.normal(size=[64, 32, 32, 3]), tf.float32)
+    for _ in range(_ALL)
   ]
-  images = Images(batches, rng.integers(0, 10, 512))
   network = next(mobile_networks())
 
-  def seconds(bits):
+  def seconds(bits, count):
+    images = Images(batches[:count], rng.integers(0, 10, 64 * count))
     rows = [{"bits": b, "network": 9} for b in bits]
     made = dataclasses.replace(settings, bits=bits)
     begin = time.perf_counter()
     list(ghn_eval.evaluate(made, ghn, network, rows, images))
     return time.perf_counter() - begin
 
-  seconds(settings.bits)  # traces
-  pairs = [("float", bits) for bits in settings.bits[1:]]
-  rows = [
-    (
-      seconds(settings.bits),
-      seconds(("float",)),
-      sum(seconds(pair) for pair in pairs),
-    )
+  alone, together = ("float",), settings.bits
+  seconds(together, _FEW)  # traces
+  five = [seconds(together, _ALL) / seconds(alone, _ALL) for _ in range(_TURNS)]
+  pairs = [alone, *(("float", bits) for bits in settings.bits[1:])]
+  apart = [
+    seconds(together, _FEW) / sum(seconds(bits, _FEW) for bits in pairs)
     for _ in range(_TURNS)
   ]
-  together, alone, others = zip(*rows, strict=True)
-  apart = [a + b for a, b in zip(alone, others, strict=True)]
-  return _ratio(together, alone), _ratio(together, apart)
+  print(json.dumps([statistics.median(five), statistics.median(apart)]))
+
+
+def _median(seconds):
+  return round(statistics.median(seconds), 3)
 
 
 def _ratio(seconds, others):
@@ -212,29 +222,39 @@ def workers_speed(count: int) -> float:
   for index in range(count):
     task = {"type": "worker", "index": index}
     config = json.dumps({"cluster": cluster, "task": task})
-    environment = dict(os.environ)
+    environment = {}
     if count > 1:
       threads = max(1, (os.cpu_count() or 1) // count)
-      environment |= {"TF_CONFIG": config} | thread_limits(threads)
-    words = [sys.executable, "-m", "experiments.bench_ghn_train", _CHILD]
-    children.append(
-      subprocess.Popen(
-        words, env=environment, stdout=subprocess.PIPE, text=True
-      )
-    )
-  outputs = [child.communicate()[0] for child in children]
-  return float(outputs[0].strip().splitlines()[-1])
+      environment = {"TF_CONFIG": config} | thread_limits(threads)
+    children.append(_child(_WORKER, environment))
+  first, *_ = [_printed(child) for child in children]
+  return float(first)
 
 
-def child() -> None:
+def _child(kind, environment):
+  """A process of this module."""
+  return subprocess.Popen(
+    [sys.executable, "-m", "experiments.bench_ghn_train", kind],
+    env=os.environ | environment,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+
+
+def _printed(child):
+  """The last line of what it says."""
+  return child.communicate()[0].strip().splitlines()[-1]
+
+
+def _work() -> None:
   """Prints the steps per second of this worker."""
+  import numpy as np
+
   from qinit.study import ghn_step, ghn_workers
 
   workers = ghn_workers.Workers()
   stepper, networks = _Stepper(), mobile_networks()
   begin = 0.0
-  import numpy as np
-
   for number in range(_WARM + _TIMED):
     if number == _WARM:
       begin = time.perf_counter()
@@ -250,5 +270,5 @@ def child() -> None:
   print(_TIMED / (time.perf_counter() - begin))
 
 
-if __name__ == "__main__" and _CHILD in sys.argv:
-  child()
+if __name__ == "__main__":
+  {_WORKER: _work, _EVALUATION: _evaluation}[sys.argv[1]]()

@@ -9,6 +9,7 @@ A row is kept for each network and width; the same command goes on where it
 was interrupted. Several hypernetworks may share a run folder.
 """
 
+import os
 import sys
 
 from absl import flags
@@ -68,6 +69,9 @@ def main(argv):
     raise QinitError("--ghn is missing")
   if _SAMPLED.value and not _NETWORKS.value:
     raise QinitError("--sampled needs a number of --networks")
+  # As many batches run at once as there are cores: threads within an operation
+  # would be in their way.
+  os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
   app.load_tensorflow()
   from qinit.report import ghn_tables
   from qinit.report.document import to_markdown

@@ -105,6 +105,11 @@ def threads() -> int:
   return int(os.getenv("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)
 
 
+def operations() -> int:
+  """How many operations TensorFlow may run at once."""
+  return int(os.getenv("TF_NUM_INTEROP_THREADS") or os.cpu_count() or 1)
+
+
 def environment(seconds: float) -> dict:
   """Where and with what a result was made."""
   return {

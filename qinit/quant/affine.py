@@ -47,9 +47,9 @@ class Affine:
     return cls.of_bounds(tf.reduce_min(x), tf.reduce_max(x), bits)
 
   @classmethod
-  def of_bounds(cls, lo: tf.Tensor, hi: tf.Tensor, bits: int) -> "Affine":
+  def of_bounds(cls, lo: tf.Tensor, hi: tf.Tensor, bits) -> "Affine":
     """`from_range` for tensors of one shape, scalars or a range per channel;
-    no gradient reaches the bounds."""
+    no gradient reaches the bounds. `bits` may be a scalar too, in float64."""
     lo, hi = (tf.cast(v, tf.float64) for v in (lo, hi))
     scale, zero_point = _nudged(tf, lo, hi, bits)
     scale = tf.stop_gradient(tf.cast(scale, tf.float32))
@@ -64,6 +64,13 @@ class Affine:
   def range(self):
     """The nudged range: the values of the codes 0 and 2^n - 1."""
     return self.dequantize(0), self.dequantize(self.levels)
+
+  @property
+  def stored_range(self):
+    """The values of the bytes 0 and 255 in a file: `range`, going on below
+    where there are fewer than 8 bits."""
+    offset = self.levels - 255
+    return self.dequantize(offset), self.dequantize(self.levels)
 
   @property
   def stored_zero_point(self) -> int:

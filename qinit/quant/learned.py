@@ -12,7 +12,7 @@ import tensorflow as tf
 from qinit.quant.affine import round_half_up, straight_through
 
 
-def lsq(x: tf.Tensor, step, zero_point, bits: int) -> tf.Tensor:
+def lsq(x: tf.Tensor, step, zero_point, bits) -> tf.Tensor:
   """Learned Step Size Quantization (Esser et al., 2020; LSQ+ for Z > 0).
 
   y = round(clip(x / s, -Z, L - Z)) s, L = 2^n - 1, with the gradients
@@ -23,7 +23,7 @@ def lsq(x: tf.Tensor, step, zero_point, bits: int) -> tf.Tensor:
     step: s > 0, a scalar or one per channel, broadcast against `x`.
     zero_point: Z, 0 for what is never negative.
   """
-  levels = 2.0**bits - 1
+  levels = tf.cast(2.0**bits - 1, x.dtype)
   codes = tf.clip_by_value(x / step, -zero_point, levels - zero_point)
   return straight_through(codes, round_half_up(codes)) * step
 

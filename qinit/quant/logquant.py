@@ -7,7 +7,7 @@ import tensorflow as tf
 from qinit.quant.affine import round_half_up
 
 
-def log_quant(x: tf.Tensor, lo, hi, bits: int) -> tf.Tensor:
+def log_quant(x: tf.Tensor, lo, hi, bits) -> tf.Tensor:
   """sign(x) 2^round(log2 |x|), shape kept; 0 for what is too small.
 
   The exponents end at E = round(log2 max(|lo|, |hi|)); 2^n - 1 of them and 0
@@ -16,6 +16,7 @@ def log_quant(x: tf.Tensor, lo, hi, bits: int) -> tf.Tensor:
   """
   largest = tf.maximum(tf.abs(lo), tf.abs(hi))
   top = round_half_up(_log2(tf.maximum(largest, 1e-30)))
+  bits = tf.cast(bits, tf.float32)
   count = tf.where(lo < 0.0, 2.0 ** (bits - 1), 2.0**bits) - 1
   exponent = round_half_up(_log2(tf.maximum(tf.abs(x), 1e-30)))
   value = tf.sign(x) * tf.exp(math.log(2.0) * tf.minimum(exponent, top))

@@ -16,6 +16,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from qinit.errors import QinitError
@@ -42,7 +43,8 @@ class Simulation:
   """Widths in bits, and how: a row of QUANTIZERS and one of WEIGHT_CLIPS.
 
   Where the steps of kernels are learned, the parameters hold
-  "node/log_step" beside "node/kernel".
+  "node/log_step" beside "node/kernel". The widths may be scalar tensors: all
+  of them share their traced functions.
 
   Raises:
     QinitError: if steps are to be learned where there are none.
@@ -72,7 +74,7 @@ class Step:
     epsilon: of the BatchNorm to fold; None without one.
     point: "own" to round what comes out over its own range, "kept" over that
       of the chain's input, "" not at all.
-    bits: width of what comes out.
+    absolute: whether what comes out has 8 bits whatever the width.
     short: whether the batch's statistics have a shorter way (`_short`).
   """
 
@@ -80,7 +82,7 @@ class Step:
   roles: tuple[tuple[str, int], ...]
   epsilon: float | None
   point: str
-  bits: int
+  absolute: bool
   short: bool
 
   @property
@@ -177,7 +179,7 @@ class Simulated:
       return first.op.apply({}, inputs[0][0]), inputs[0][1]
     weights = [own.get(n.name, {}) for n in chain.nodes]
     steps = tuple(
-      self._step(n, w, how) for n, w in zip(chain.nodes, weights, strict=True)
+      self._step(n, w) for n, w in zip(chain.nodes, weights, strict=True)
     )
     seeds = []
     if QUANTIZERS[how.quantizer].random or (training and _drops(steps)):
@@ -185,11 +187,17 @@ class Simulated:
     xs = [value for value, _ in inputs]
     at_input = chain.inputs[0] == INPUT
     run = _traced(
-      steps, how, training, at_input, len(xs), len(xs[0].shape), len(seeds)
+      steps,
+      (how.quantizer, how.weight_clip),
+      training,
+      at_input,
+      len(xs),
+      len(xs[0].shape),
+      len(seeds),
     )
-    return run(xs, inputs[0][1], weights, seeds)
+    return run(xs, inputs[0][1], weights, _bits(how), seeds)
 
-  def _step(self, node, weights, how):
+  def _step(self, node, weights):
     fold = self._folds.get(node.name)
     tensor = self._tensor.get(node.name)
     absolute = tensor is not None and self.placement.absolute(tensor)
@@ -198,7 +206,7 @@ class Simulated:
       tuple((role, len(w.shape)) for role, w in weights.items()),
       self._spec.node(fold[0]).op.epsilon if fold else None,
       self._points.get(node.name, ""),
-      8 if absolute else how.activation_bits,
+      absolute,
       fold is not None and _short(node.op, weights),
     )
 
@@ -227,22 +235,29 @@ def _rounded_input(x, bounds):
   return x, tf.constant([lo, hi, float(affine.scale)])
 
 
-@functools.cache
-def _traced(steps, how, training, at_input, arity, rank, seeds):
-  """The function of all chains of these steps: (xs, range of the first,
-  weights, seeds) -> (output, its range). A range is [lo, hi, step]."""
-  quantizer = QUANTIZERS[how.quantizer]
+def _bits(how):
+  """Of weights and activations, [2] in float64."""
+  widths = (how.weight_bits, how.activation_bits)
+  if any(tf.is_tensor(width) for width in widths):
+    return tf.stack([tf.cast(width, tf.float64) for width in widths])
+  return np.array(widths, np.float64)
 
-  def run(xs, bounds, weights, seeds):
-    draw = _Seeds(seeds)
+
+@functools.cache
+def _traced(steps, way, training, at_input, arity, rank, seeds):
+  """The function of all chains of these steps: (xs, range of the first,
+  weights, bits, seeds) -> (output, its range). A range is [lo, hi, step],
+  `way` a quantizer and a weight clip."""
+
+  def run(xs, bounds, weights, bits, seeds):
+    widths = tf.unstack(bits)
+    how, draw = Simulation(*widths, *way), _Seeds(seeds)
     xs = [tf.stop_gradient(x) for x in xs] if at_input else xs
-    first, *others = steps
-    x, bounds = _step(
-      first, how, quantizer, xs, bounds, weights[0], training, draw
-    )
-    for step, own in zip(others, weights[1:], strict=True):
-      x, bounds = _step(step, how, quantizer, [x], bounds, own, training, draw)
-    return x, bounds
+    bounds = tf.unstack(bounds)
+    for step, own in zip(steps, weights, strict=True):
+      x, bounds = _step(step, how, xs, bounds, own, training, draw)
+      xs = [x]
+    return x, tf.stop_gradient(tf.stack(bounds))
 
   arguments = (
     [tf.TensorSpec([None] * rank)] * arity,
@@ -251,6 +266,7 @@ def _traced(steps, how, training, at_input, arity, rank, seeds):
       {role: chains.signature(role, n, step.op) for role, n in step.roles}
       for step in steps
     ],
+    tf.TensorSpec([2], tf.float64),
     [tf.TensorSpec([2], tf.int32)] * seeds,
   )
   function = tf.function(run, autograph=False)
@@ -271,12 +287,15 @@ class _Seeds:
     return self._seeds[0] + [self._count, 0]
 
 
-def _step(step, how, quantizer, xs, bounds, own, training, draw):
+def _step(step, how, xs, bounds, own, training, draw):
+  """Output and range (lo, hi, step) of a node."""
+  quantizer = QUANTIZERS[how.quantizer]
+  bits = 8 if step.absolute else how.activation_bits
   if step.rectified:
     hi = tf.maximum(tf.reduce_max(xs[0]), 0.0)
-    return _rounded(quantizer.rectified, xs[0], 0.0, hi, step.bits, draw)
+    return _rounded(quantizer.rectified, xs[0], 0.0, hi, bits, draw)
   if isinstance(step.op, _LINEAR):
-    y = _linear(step, how, quantizer, xs[0], bounds, own, draw)
+    y = _linear(step, how, xs[0], bounds, own, draw)
   elif isinstance(step.op, ops.Dropout):
     y = step.op.apply({}, xs[0], training=training, seed=draw())
   elif len(xs) == 1:
@@ -285,27 +304,20 @@ def _step(step, how, quantizer, xs, bounds, own, training, draw):
     y = step.op.apply({}, *xs)
   if not step.point:
     return y, bounds
-  lo, hi = (bounds[0], bounds[1]) if step.point == "kept" else _range(y)
-  return _rounded(quantizer.activations, y, lo, hi, step.bits, draw)
-
-
-def _range(x):
-  return (
-    tf.minimum(tf.reduce_min(x), 0.0),
-    tf.maximum(tf.reduce_max(x), 0.0),
-  )
+  kept = step.point == "kept"
+  lo, hi = bounds[:2] if kept else (tf.reduce_min(y), tf.reduce_max(y))
+  return _rounded(quantizer.activations, y, lo, hi, bits, draw)
 
 
 def _rounded(activations, x, lo, hi, bits, draw):
   """`x` on the grid of its range, and that range."""
   affine = Affine.of_bounds(lo, hi, bits)
-  y = activations(x, lo, hi, affine, draw())
-  return y, tf.stop_gradient(tf.stack([lo, hi, affine.scale]))
+  return activations(x, lo, hi, affine, draw()), (lo, hi, affine.scale)
 
 
-def _linear(step, how, quantizer, x, bounds, own, draw):
+def _linear(step, how, x, bounds, own, draw):
   """Kernel and bias, with the BatchNorm of the batch folded in, quantised."""
-  op = step.op
+  op, quantizer = step.op, QUANTIZERS[how.quantizer]
   role = _kernel_role(own)
   kernel, bias = own[role], own.get("bias")
   if step.epsilon is not None:
@@ -314,7 +326,7 @@ def _linear(step, how, quantizer, x, bounds, own, draw):
     folded = rewrite.fold_conv({f"/{role}": kernel}, "", *norm)
     kernel, bias = folded[f"/{role}"], folded["/bias"]
   log_step = own.get("log_step")
-  kernel, scale = _quantised(kernel, how, quantizer, draw(), log_step)
+  kernel, scale = _quantised(kernel, how, draw(), log_step)
   weights = {role: kernel}
   if bias is not None:
     if quantizer.uniform:
@@ -343,20 +355,22 @@ def _statistics(op, own, x, short):
   return batch_moments(_apply_linear(op, {role: own[role]}, x))
 
 
-def _quantised(kernel, how, quantizer, seed, log_step):
+def _quantised(kernel, how, seed, log_step):
   """The kernel on its grid, or with noise about it, and the step; where one
   is learned, e to the `log_step` is a factor on it."""
+  quantizer = QUANTIZERS[how.quantizer]
   lo, hi = WEIGHT_CLIPS[how.weight_clip](kernel)
   affine = Affine.of_bounds(lo, hi, how.weight_bits)
   if log_step is None:
     return quantizer.weights(kernel, lo, hi, affine, seed), affine.scale
   # As LSQ: N weights, each with up to 2^n - 1 codes, move the one step.
-  count = tf.cast(tf.size(kernel) * affine.levels, tf.float32)
+  levels = tf.cast(affine.levels, tf.float32)
+  count = tf.cast(tf.size(kernel), tf.float32) * levels
   log_step = learned.scaled_gradient(log_step, tf.math.rsqrt(count))
   step = affine.scale * tf.exp(log_step)
   zero_point = tf.cast(affine.zero_point, tf.float32)
   if quantizer.random:
-    lo, hi = -zero_point * step, (affine.levels - zero_point) * step
+    lo, hi = -zero_point * step, (levels - zero_point) * step
     kernel = noise(kernel, lo, hi, step, seed)
   else:
     kernel = learned.lsq(kernel, step, zero_point, how.weight_bits)

@@ -12,7 +12,8 @@ from qinit import record
 from qinit.data import cifar10
 from qinit.data.normalise import RANGE, normalise
 from qinit.graph.spec import NetSpec
-from qinit.quant.simulation import Simulated
+from qinit.quant.mixed import Mixed
+from qinit.quant.simulation import Simulated, Simulation
 from qinit.study.ghn_step import forward_of
 
 _BATCH = 64  # Section 4.2; BatchNorm's statistics are those of so many images
@@ -20,8 +21,9 @@ _BATCH = 64  # Section 4.2; BatchNorm's statistics are those of so many images
 # make, is faster than chain by chain.
 _MANY = 64
 # Of small kernels two cores run two batches in 0.75 to 0.9 of the time that
-# they take one after the other. All tensors of a batch are kept until its end.
-_AT_ONCE = 2
+# they take one after the other, and in less with one thread each. All tensors
+# of a batch may be kept until its end, which bounds how many.
+_AT_ONCE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,32 +55,61 @@ class Predicted:
   images: Images
 
   @functools.cached_property
+  def network(self) -> Simulated:
+    return Simulated(self.spec, RANGE)
+
+  @functools.cached_property
   def statistics(self) -> list[dict]:
     """By batch: BatchNorms' that are the same at all widths."""
-    network, batches = Simulated(self.spec, RANGE), self.images.batches
+    batches = self.images.batches
     return _each(
-      lambda i: network.input_statistics(self.params, batches[i]), len(batches)
+      lambda i: self.network.input_statistics(self.params, batches[i]),
+      len(batches),
     )
 
   def logits(self, params: dict, way, number: int) -> np.ndarray:
     """Of all images, quantised in this way, with its learned steps among the
     parameters; each batch has noise of its own, where `way` has noise."""
-    forward, batches = forward_of(self.spec, way), self.images.batches
-
-    def run(known, x, seed):
-      return forward(params | known, images=x, training=False, seed=seed)
-
-    whole = run
-    if len(batches) >= _MANY:
-      whole = tf.function(run, autograph=False)
+    batches, forward = self.images.batches, forward_of(self.spec, way)
     statistics = [{}] * len(batches) if way is None else self.statistics
+    if len(batches) >= _MANY:
+      whole = functools.partial(self._whole, *self._by_chain(way))
+    else:
+      whole = forward
 
     def one(i):
-      known, x = statistics[i], batches[i]
-      ran = whole if len(x) == len(batches[0]) else run
-      return ran(known, x, np.array([number, i], np.int32)).numpy()
+      ran = whole if len(batches[i]) == len(batches[0]) else forward
+      known, seed = params | statistics[i], np.array([number, i], np.int32)
+      return ran(known, batches[i], training=False, seed=seed).numpy()
 
     return np.concatenate(_each(one, len(batches)))
+
+  @functools.cached_property
+  def _whole(self):
+    """The network as one graph, which serves all widths: `kinds` of
+    quantisation are known when it is traced, `bits` are not."""
+
+    def run(kinds, bits, params, x, training, seed):
+      ways = {
+        chain: Simulation(*tf.unstack(widths), *kind)
+        for (chain, *kind), widths in zip(kinds, tf.unstack(bits), strict=True)
+      }
+      forward = forward_of(self.spec, ways or None)
+      return forward(params, x, training=training, seed=seed)
+
+    return tf.function(run, autograph=False)
+
+  def _by_chain(self, way):
+    """(chain, quantizer, weight clip) of each, and its widths [chains, 2];
+    none for float."""
+    ways = {}
+    if isinstance(way, Mixed):
+      ways = way.of(self.network)
+    elif way:
+      ways = dict.fromkeys((c.output for c in self.network.chains), way)
+    kinds = [(c, w.quantizer, w.weight_clip) for c, w in ways.items()]
+    bits = [(w.weight_bits, w.activation_bits) for w in ways.values()]
+    return tuple(kinds), np.reshape(np.array(bits, np.float64), [-1, 2])
 
 
 def _each(work: Callable, count: int) -> list:
@@ -86,6 +117,6 @@ def _each(work: Callable, count: int) -> list:
   which may be of another size: TensorFlow crashes where two threads trace."""
   found = {i: work(i) for i in {0, count - 1}}
   between = range(1, count - 1)
-  with ThreadPoolExecutor(min(_AT_ONCE, record.threads())) as pool:
+  with ThreadPoolExecutor(min(_AT_ONCE, record.operations())) as pool:
     found |= zip(between, pool.map(work, between), strict=True)
   return [found[i] for i in range(count)]

@@ -189,15 +189,18 @@ def with_steps(ghn: HyperNet, params: dict, how, graph: GhnGraph, widths):
 
 
 def forward_of(spec, how, dtype=None):
-  """The network, float or quantised by `how`: a function of parameters,
-  images, whether with dropout, and seed, that gives logits."""
+  """The network, float (None) or quantised by `how`, a `Simulation`, one for
+  each chain or `Mixed`: a function of parameters, images, whether with dropout,
+  and seed, that gives logits."""
   if how is None:
     return functools.partial(_float, spec, dtype)
   network = Simulated(spec, RANGE)
   how = how.of(network) if isinstance(how, Mixed) else how
-  return lambda params, images, training, seed: network.forward(
-    params, images, how, training, seed
-  )
+
+  def forward(params, images, training, seed):
+    return network.forward(params, images, how, training, seed)
+
+  return forward
 
 
 def _float(spec, dtype, params, images, training, seed):

@@ -31,14 +31,16 @@ def _of_tensors(lo, hi, bits):
 
 
 @pytest.mark.parametrize("lo, hi", [(-1.0, 1.0), (0.0, 3.0), (-0.7, 2.1)])
-@pytest.mark.parametrize("bits", [2, 4, 8])
-def test_simulated_rounding_is_affine(lo, hi, bits, rng):
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("what", ["weights", "activations"])
+def test_simulated_rounding_is_affine(lo, hi, bits, what, rng):
   x = rng.uniform(1.2 * lo, 1.2 * hi, 5000).astype(np.float32)
+  if what == "activations":  # which their range holds, its ends too
+    x = np.clip(x, lo, hi)
   affine = Affine.from_range(lo, hi, bits)
   expected = affine.dequantize(affine.quantize(x))
-  found = QUANTIZERS["simquant"].activations(
-    tf.constant(x), lo, hi, _of_tensors(lo, hi, bits)
-  )
+  quantise = getattr(QUANTIZERS["simquant"], what)
+  found = quantise(tf.constant(x), lo, hi, _of_tensors(lo, hi, bits))
   step = float(affine.scale)
   # The same codes, but for what lies on the edge between two.
   codes = np.abs(found.numpy() - expected) / step

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from qinit.archs import darts
 from qinit.functional import forward
+from qinit.quant.mixed import Mixed
 from qinit.quant.simulation import Simulation
 from qinit.study import ghn_logits
 from qinit.study.ghn_logits import Images, Predicted
@@ -45,6 +46,19 @@ def test_together_they_have_the_bits_and_the_noise_of_one_by_one(monkeypatch):
     found = []
     for at_once in (1, 4):
       monkeypatch.setattr(ghn_logits, "_AT_ONCE", at_once)
-      monkeypatch.setattr(ghn_logits.record, "threads", lambda: 4)
+      monkeypatch.setattr(ghn_logits.record, "operations", lambda: 4)
       found.append(made.logits(made.params, way, 7))
     np.testing.assert_array_equal(*found)
+
+
+def test_one_graph_of_the_network_serves_all_widths(monkeypatch):
+  made = predicted()
+  wide, narrow = Simulation(8, 8), Simulation(4, 4)
+  ways = (wide, Simulation(4, 8), Simulation(2, 2), Mixed((wide, narrow), 0))
+  expected = [made.logits(made.params, way, 0) for way in (*ways, None)]
+  monkeypatch.setattr(ghn_logits, "_MANY", 1)
+  found = [made.logits(made.params, way, 0) for way in ways]
+  assert made._whole.experimental_get_tracing_count() == 1
+  found.append(made.logits(made.params, None, 0))
+  for chains, whole in zip(expected, found, strict=True):
+    np.testing.assert_array_equal(chains, whole)
