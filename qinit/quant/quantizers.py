@@ -2,10 +2,10 @@
 
 Every row takes (x, lo, hi, affine, seed), bounds being scalars and `affine`
 their quantisation, and returns x on, or with noise about, the grid of these
-bounds. Gradients: noise has its own; the others pass it straight through. Where
-the bounds are the tensor's own there is nothing outside to stop it for: the
-nudge that puts 0 on the grid leaves the extremes within half a step of the last
-code.
+bounds. Gradients: noise has its own; the others pass it straight through.
+Activations have bounds of their own, so that nothing is clipped and no gradient
+stopped: the nudge that puts 0 on the grid leaves the extremes within half a
+step of the last code.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from qinit.quant.affine import Affine, straight_through
 from qinit.quant.logquant import log_quant
-from qinit.quant.noise import error
+from qinit.quant.noise import error, noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +68,17 @@ def simulate_rectified(
 def noisy(x: tf.Tensor, lo, hi, affine: Affine, seed) -> tf.Tensor:
   """NoiseQuant (Eq. 5) with the nudged range and step of the rounding that it
   stands for."""
-  return _clipped(x, affine) + error(x, affine.scale, seed)
+  lo, hi = _constant(affine.range)
+  return noise(x, lo, hi, affine.scale, seed)
+
+
+def noisy_inside(x: tf.Tensor, lo, hi, affine: Affine, seed) -> tf.Tensor:
+  """`noisy` of what lies between the bounds, without clipping it."""
+  return x + error(x, affine.scale, seed)
 
 
 def noisy_rectified(x: tf.Tensor, lo, hi, affine: Affine, seed) -> tf.Tensor:
-  """`noisy` of x's ReLU, which clips all there is to clip."""
+  """`noisy_inside` of x's ReLU."""
   return tf.nn.relu(x) + error(x, affine.scale, seed)
 
 
@@ -99,24 +105,6 @@ def _clip(x, affine):
   return tf.raw_ops.ClipByValue(t=x, clip_value_min=lo, clip_value_max=hi)
 
 
-def _clipped(x, affine):
-  """x inside the range, with the gradient of the one operation that rounds;
-  passed straight through that operation, it would be run for nothing. At 16
-  bits, since that operation moves the range by up to half a step."""
-  lo, hi = _constant(affine.range)
-
-  @tf.custom_gradient
-  def clipped(x):
-    def gradient(dy):
-      return tf.quantization.fake_quant_with_min_max_vars_gradient(
-        dy, x, lo, hi, 16
-      ).backprops_wrt_input
-
-    return _clip(x, affine), gradient
-
-  return clipped(x)
-
-
 def _constant(bounds):
   """A gradient would be traced, and what it needs kept, only to be dropped in
   the end."""
@@ -126,7 +114,7 @@ def _constant(bounds):
 
 QUANTIZERS = {
   "simquant": Quantizer(simulate, simulate_inside, simulate_rectified),
-  "noise": Quantizer(noisy, noisy, noisy_rectified, random=True),
+  "noise": Quantizer(noisy, noisy_inside, noisy_rectified, random=True),
   "noise_weights": Quantizer(
     noisy, simulate_inside, simulate_rectified, random=True
   ),
