@@ -9,6 +9,7 @@ from qinit.data.normalise import RANGE
 from qinit.functional import chains, pointwise
 from qinit.graph import ops
 from qinit.graph.spec import INPUT, NetSpec, Node
+from qinit.quant import simulation
 from qinit.quant.affine import Affine
 from qinit.quant.batch_fold import BatchFolded
 from qinit.quant.fake_quant import FakeQuant
@@ -326,6 +327,18 @@ def test_a_learned_step_and_its_gradient_by_hand():
   expected = 0.5 * (x[0] @ per_weight) / np.sqrt(4 * 3)
   found = tape.gradient(y, log_step)
   assert float(found) == pytest.approx(expected, rel=0.02)
+
+
+def test_all_widths_share_their_traced_functions(images):
+  spec, params = network()
+  simulated = Simulated(spec, RANGE)
+  simulated.forward(params, images, Simulation(8, 8))
+  traced = simulation._traced.cache_info().currsize
+  for bits in (7, 4, 2):
+    simulated.forward(params, images, Simulation(bits, bits))
+  assert simulation._traced.cache_info().currsize == traced
+  simulated.forward(params, images, Simulation(8, 8, "log"))
+  assert simulation._traced.cache_info().currsize > traced
 
 
 def test_each_chain_may_have_a_width_of_its_own(images):
