@@ -40,7 +40,9 @@ class Quantizer:
 
 def simulate(x: tf.Tensor, lo, hi, affine: Affine, seed=None) -> tf.Tensor:
   """`affine.fake_quant`, straight through."""
-  return straight_through(x, _on_bytes(_clip(x, affine), affine))
+  lo, hi = _constant(affine.range)
+  inside = tf.raw_ops.ClipByValue(t=x, clip_value_min=lo, clip_value_max=hi)
+  return straight_through(x, _on_bytes(inside, affine))
 
 
 def simulate_inside(
@@ -98,11 +100,6 @@ def _on_bytes(x, affine):
   function serves all widths. What lies below the range is not clipped."""
   lo, hi = _constant(affine.stored_range)
   return tf.quantization.fake_quant_with_min_max_vars(x, lo, hi)
-
-
-def _clip(x, affine):
-  lo, hi = _constant(affine.range)
-  return tf.raw_ops.ClipByValue(t=x, clip_value_min=lo, clip_value_max=hi)
 
 
 def _constant(bounds):

@@ -196,11 +196,9 @@ def forward_of(spec, how, dtype=None):
     return functools.partial(_float, spec, dtype)
   network = Simulated(spec, RANGE)
   how = how.of(network) if isinstance(how, Mixed) else how
-
-  def forward(params, images, training, seed):
-    return network.forward(params, images, how, training, seed)
-
-  return forward
+  return lambda params, images, training, seed: network.forward(
+    params, images, how, training, seed
+  )
 
 
 def _float(spec, dtype, params, images, training, seed):

@@ -332,6 +332,7 @@ def test_a_learned_step_and_its_gradient_by_hand():
 def test_all_widths_share_their_traced_functions(images):
   spec, params = network()
   simulated = Simulated(spec, RANGE)
+  simulation._traced.cache_clear()  # other tests' functions
   simulated.forward(params, images, Simulation(8, 8))
   traced = simulation._traced.cache_info().currsize
   for bits in (7, 4, 2):
