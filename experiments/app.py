@@ -1,6 +1,7 @@
 """What every command shares: how it starts and how it ends."""
 
 import os
+import platform
 import sys
 import warnings
 
@@ -30,6 +31,14 @@ def run(main) -> None:
   sentence on stderr, 1 for a failure that is ours."""
   _describe(main)
   app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+
+
+def use_onednn() -> None:
+  """To be called before TensorFlow is loaded by what trains networks chain by
+  chain. TensorFlow leaves oneDNN off on x86 processors without AVX512, where a
+  step takes 1.5 times as long without it."""
+  if platform.machine().lower() in ("x86_64", "amd64"):
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def quiet() -> bool:

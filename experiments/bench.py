@@ -30,6 +30,8 @@ _SUITE = flags.DEFINE_string(
 def main(argv):
   del argv
   suite = SUITES[one_of("suite", _SUITE.value, SUITES)]
+  if _SUITE.value == "ghn_train":  # as the commands that it measures
+    app.use_onednn()
   app.load_tensorflow()
   for name, value, goal in importlib.import_module(suite).run():
     print(f"{name}: {value} (goal: {goal})", flush=True)

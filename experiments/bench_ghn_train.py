@@ -20,6 +20,8 @@ import subprocess
 import sys
 import time
 
+from qinit import load_tensorflow
+
 _WARM, _TIMED, _META_BATCH, _BATCH = 10, 15, 4, 32
 _TURNS, _FEW, _ALL = 2, 8, 157  # of an evaluation, and its batches
 _MOST_PARAMS = 2_000_000
@@ -271,4 +273,5 @@ def _work() -> None:
 
 
 if __name__ == "__main__":
+  load_tensorflow()
   {_WORKER: _work, _EVALUATION: _evaluation}[sys.argv[1]]()

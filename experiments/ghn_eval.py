@@ -72,6 +72,7 @@ def main(argv):
   # As many batches run at once as there are cores: threads within an operation
   # would be in their way.
   os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+  app.use_onednn()
   app.load_tensorflow()
   from qinit.report import ghn_tables
   from qinit.report.document import to_markdown

@@ -85,6 +85,7 @@ _EVERY = flags.DEFINE_float(
 
 def main(argv):
   del argv
+  app.use_onednn()
   app.load_tensorflow()
   settings = _settings()
   from qinit.study import ghn_train

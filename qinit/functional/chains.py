@@ -8,7 +8,7 @@ with unknown sizes, and serves all networks.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -97,6 +97,15 @@ def signature(role: str, rank: int, op: Op, dtype=tf.float32) -> tf.TensorSpec:
   return tf.TensorSpec([None] * rank, dtype)
 
 
+def concrete(run: Callable, *arguments):
+  """The traced function of `run` for arguments of these signatures. A graph
+  around it calls it: taken in, it would be optimised anew with every call."""
+  function = tf.function(
+    run, autograph=False, experimental_attributes={"_noinline": True}
+  )
+  return function.get_concrete_function(*arguments)
+
+
 def _run(chain, own, inputs, training, seed):
   seeds = [  # of what needs one: each costs an operation
     node_seed(seed, n.name)
@@ -143,6 +152,4 @@ def _traced(row, roles, rank, dtype, training, at_input):
     for op, own in zip(row, roles, strict=True)
   ]
   seeds = [tf.TensorSpec([2], tf.int32)] * drops
-  x = tf.TensorSpec([None] * rank, dtype)
-  function = tf.function(run, autograph=False)
-  return function.get_concrete_function(x, weights, seeds)
+  return concrete(run, tf.TensorSpec([None] * rank, dtype), weights, seeds)

@@ -259,7 +259,8 @@ def _traced(steps, way, training, at_input, arity, rank, seeds):
       xs = [x]
     return x, tf.stop_gradient(tf.stack(bounds))
 
-  arguments = (
+  return chains.concrete(
+    run,
     [tf.TensorSpec([None] * rank)] * arity,
     tf.TensorSpec([3]),
     [
@@ -269,8 +270,6 @@ def _traced(steps, way, training, at_input, arity, rank, seeds):
     tf.TensorSpec([2], tf.float64),
     [tf.TensorSpec([2], tf.int32)] * seeds,
   )
-  function = tf.function(run, autograph=False)
-  return function.get_concrete_function(*arguments)
 
 
 class _Seeds:
