@@ -18,8 +18,8 @@ from qinit.study.ghn_step import forward_of
 
 _BATCH = 64  # Section 4.2; BatchNorm's statistics are those of so many images
 # Batches from which on one graph of the whole network, which takes seconds to
-# make, is faster than chain by chain.
-_MANY = 64
+# make, is faster than chain by chain, if it serves several widths.
+_MANY = 16
 # Of small kernels two cores run two batches in 0.75 to 0.9 of the time that
 # they take one after the other, and in less with one thread each. All tensors
 # of a batch may be kept until its end, which bounds how many.
