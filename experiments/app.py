@@ -34,9 +34,10 @@ def run(main) -> None:
 
 
 def use_onednn() -> None:
-  """To be called before TensorFlow is loaded by what trains networks chain by
-  chain. TensorFlow leaves oneDNN off on x86 processors without AVX512, where a
-  step takes 1.5 times as long without it."""
+  """Before TensorFlow is loaded, which leaves oneDNN off on x86 processors
+  without AVX512: there a hypernetwork's training step takes 1.5 times as long.
+  Only where all 1x1 convolutions are products: others got wrong gradients there
+  (see BUILD.md)."""
   if platform.machine().lower() in ("x86_64", "amd64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
