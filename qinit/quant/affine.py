@@ -69,8 +69,8 @@ class Affine:
   def stored_range(self):
     """The values of the bytes 0 and 255 in a file: `range`, going on below
     where there are fewer than 8 bits."""
-    offset = self.levels - 255
-    return self.dequantize(offset), self.dequantize(self.levels)
+    levels = self.levels
+    return self.dequantize(levels - 255), self.dequantize(levels)
 
   @property
   def stored_zero_point(self) -> int:

@@ -98,8 +98,7 @@ def _on_bytes(x, affine):
   """x on the grid in one fused operation, which knows 8 bits alone whatever
   the width: fewer lie at the top of the byte, as in a file, so that one traced
   function serves all widths. What lies below the range is not clipped."""
-  lo, hi = _constant(affine.stored_range)
-  return tf.quantization.fake_quant_with_min_max_vars(x, lo, hi)
+  return tf.quantization.fake_quant_with_min_max_vars(x, *affine.stored_range)
 
 
 def _constant(bounds):
