@@ -6,7 +6,7 @@ mobile networks of at most two million parameters that no step before had.
 The kinds of step take turns on the same networks, and a ratio is the median of
 theirs: networks differ by more than the kinds do. Where PyTorch is installed it
 runs the same float networks: what a second is worth depends on the machine.
-Eight to fifteen minutes on two cores.
+Eight to thirty minutes on two cores.
 """
 
 import dataclasses
