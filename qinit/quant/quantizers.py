@@ -40,7 +40,7 @@ class Quantizer:
 
 def simulate(x: tf.Tensor, lo, hi, affine: Affine, seed=None) -> tf.Tensor:
   """`affine.fake_quant`, straight through."""
-  lo, hi = _constant(affine.range)
+  lo, hi = affine.range
   inside = tf.raw_ops.ClipByValue(t=x, clip_value_min=lo, clip_value_max=hi)
   return straight_through(x, _on_bytes(inside, affine))
 
@@ -70,7 +70,8 @@ def simulate_rectified(
 def noisy(x: tf.Tensor, lo, hi, affine: Affine, seed) -> tf.Tensor:
   """NoiseQuant (Eq. 5) with the nudged range and step of the rounding that it
   stands for."""
-  lo, hi = _constant(affine.range)
+  # A gradient would be traced, and what it needs kept, only to be dropped.
+  lo, hi = (tf.stop_gradient(bound) for bound in affine.range)
   return noise(x, lo, hi, affine.scale, seed)
 
 
@@ -99,13 +100,6 @@ def _on_bytes(x, affine):
   the width: fewer lie at the top of the byte, as in a file, so that one traced
   function serves all widths. What lies below the range is not clipped."""
   return tf.quantization.fake_quant_with_min_max_vars(x, *affine.stored_range)
-
-
-def _constant(bounds):
-  """A gradient would be traced, and what it needs kept, only to be dropped in
-  the end."""
-  lo, hi = bounds
-  return tf.stop_gradient(lo), tf.stop_gradient(hi)
 
 
 QUANTIZERS = {
