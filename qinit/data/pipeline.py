@@ -40,4 +40,13 @@ def epoch_batches(
     tf.data.Dataset.from_tensor_slices((order, seeds))
     .map(batch, num_parallel_calls=2, deterministic=True)
     .prefetch(4)
+    .with_options(_options())
   )
+
+
+def _options():
+  """Without TensorFlow's tuning: nothing here is left to tune, and its thread,
+  asleep for longer and longer, is often waited for at the end of an epoch."""
+  options = tf.data.Options()
+  options.autotune.enabled = False
+  return options

@@ -86,3 +86,9 @@ def test_batches_of_an_epoch_are_augmented_differently():
 def test_fewer_images_than_a_batch_make_one_batch(numbered):
   (batch,) = epoch(numbered, batch=100)
   assert sorted(batch[1].tolist()) == list(range(COUNT))
+
+
+def test_no_thread_tunes_what_is_fixed(numbered):
+  """The end of an epoch would often wait for it, up to two seconds."""
+  batches = epoch_batches(*numbered, 5, None, 0, 0)
+  assert batches.options().autotune.enabled is False
