@@ -51,6 +51,16 @@ def test_runs_from_top_to_bottom(path, tmp_path):
   )
 
 
+def test_what_takes_too_long_is_named(tmp_path):
+  import nbformat
+  import nbformat.v4 as nbf
+
+  cells = [nbf.new_code_cell("import time; time.sleep(60)")]
+  nbformat.write(nbf.new_notebook(cells=cells), tmp_path / "slow.ipynb")
+  with pytest.raises(TimeoutError, match=r"slow\.ipynb took more than 5 s"):
+    render.execute(tmp_path / "slow.ipynb", tmp_path, 5)
+
+
 def test_paths_are_seen(tmp_path):
   import nbformat.v4 as nbf
 
