@@ -38,8 +38,11 @@ if importlib.util.find_spec("tf_keras") is None:
 
 def load_tensorflow() -> None:
   """Imports TensorFlow without the lines that it writes to stderr before it
-  can be told not to, and without its warnings later on (of retracing, say)."""
+  can be told not to, and without its warnings later on (of retracing, say).
+  Of a GPU it then takes the memory that it needs, not all at once, so that the
+  processes of a grid can share it."""
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
   with silenced():
     importlib.import_module("tensorflow")
   mute_tensorflow()

@@ -148,6 +148,18 @@ def test_tensorflow_loads_without_a_word():
   assert result.stdout + result.stderr == ""
 
 
+def test_processes_can_share_a_gpu(monkeypatch):
+  monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
+  code = (
+    "import os, qinit; qinit.load_tensorflow();"
+    " print(os.environ['TF_FORCE_GPU_ALLOW_GROWTH'])"
+  )
+  result = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, check=True
+  )
+  assert result.stdout == "true\n"
+
+
 def test_the_core_loads_neither_tfmot_nor_tfds():
   loaded = loaded_by(
     "import qinit.keras.fit, qinit.functional.lsuv, qinit.data.dataset,"
