@@ -40,6 +40,13 @@ def use_onednn() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
+def share_cores(lanes: int) -> None:
+  """Before TensorFlow is loaded: an operation gets its share of the cores where
+  so many run beside each other."""
+  threads = max(1, (os.cpu_count() or 1) // lanes)
+  os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
+
+
 def quiet() -> bool:
   """True with --verbosity=-1 or less."""
   return flags.FLAGS.verbosity <= logging.WARNING

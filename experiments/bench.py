@@ -32,6 +32,7 @@ def main(argv):
   suite = SUITES[one_of("suite", _SUITE.value, SUITES)]
   if _SUITE.value == "ghn_train":  # as the commands that it measures
     app.use_onednn()
+    app.share_cores(2)
   app.load_tensorflow()
   for name, value, goal in importlib.import_module(suite).run():
     print(f"{name}: {value} (goal: {goal})", flush=True)

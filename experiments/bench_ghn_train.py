@@ -5,8 +5,8 @@ A step is everything from sampling to optimiser: meta-batch 4, batch 32, four
 mobile networks of at most two million parameters that no step before had.
 The kinds of step take turns on the same networks, and a ratio is the median of
 theirs: networks differ by more than the kinds do. Where PyTorch is installed it
-runs the same float networks: what a second is worth depends on the machine.
-Eight to thirty minutes on two cores.
+runs the same float networks, one by one: what a second is worth depends on the
+machine. Eight to thirty minutes on two cores.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from qinit import load_tensorflow
 _WARM, _TIMED, _META_BATCH, _BATCH = 10, 15, 4, 32
 _TURNS, _FEW, _ALL = 2, 8, 157  # of an evaluation, and its batches
 _MOST_PARAMS = 2_000_000
+_SMALL = {"n_cells": (4, 8), "widths": (16, 32)}  # as the warm start's networks
 _WORKER, _EVALUATION = "--worker", "--evaluation"
 
 
@@ -37,6 +38,8 @@ def run():
   yield "float step, median s", _median(seconds["float"]), "<= 0.6"
   name = "float step, networks in bfloat16, median s"
   yield name, _median(seconds["bfloat16"]), "-"
+  name = "float step, networks of 4 to 8 cells, width 16 or 32, median s"
+  yield name, _median(float_seconds(mobile_networks(**_SMALL))), "-"
   yield "W4/A4 SimQuant step / float step", round(w4a4, 2), "<= 1.6"
   yield "W2/A2 NoiseQuant step / float step", round(noise, 2), "<= 2"
   yield from _beside_torch(seconds["float"])
@@ -70,12 +73,26 @@ def step_seconds() -> dict[str, list[float]]:
   return seconds
 
 
-def mobile_networks():
-  """Networks of separable convolutions, without end."""
+def float_seconds(networks) -> list[float]:
+  """Seconds of every timed float step on networks without end."""
+  import tensorflow as tf
+
+  stepper = _Stepper()
+  seconds = [
+    stepper(list(itertools.islice(networks, _META_BATCH)), None, tf.float32)
+    for _ in range(_WARM + _TIMED)
+  ]
+  return seconds[_WARM:]
+
+
+def mobile_networks(**limits):
+  """Networks of separable convolutions, without end, within these limits of
+  the space."""
   from qinit.archs import sampler, space
   from qinit.archs.collection import describe
 
   mobile = space.mobilenet_like(space.PAPER["train"])
+  mobile = dataclasses.replace(mobile, **limits)
   for i in itertools.count():
     config = sampler.candidate(mobile, 0, "bench", i)
     if config is not None:

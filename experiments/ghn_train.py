@@ -86,6 +86,7 @@ _EVERY = flags.DEFINE_float(
 def main(argv):
   del argv
   app.use_onednn()
+  app.share_cores(2)  # two networks at once
   app.load_tensorflow()
   settings = _settings()
   from qinit.study import ghn_train

@@ -8,12 +8,13 @@ with unknown sizes, and serves all networks.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import tensorflow as tf
 
 from qinit.functional import depthwise, pointwise, pooling, striding
 from qinit.functional.forward import node_seed, split_by_node
+from qinit.functional.traced import Traced
 from qinit.graph import ops
 from qinit.graph.ops import Op
 from qinit.graph.spec import INPUT, NetSpec, Node
@@ -97,15 +98,6 @@ def signature(role: str, rank: int, op: Op, dtype=tf.float32) -> tf.TensorSpec:
   return tf.TensorSpec([None] * rank, dtype)
 
 
-def concrete(run: Callable, *arguments):
-  """The traced function of `run` for arguments of these signatures. A graph
-  around it calls it: taken in, it would be optimised anew with every call."""
-  function = tf.function(
-    run, autograph=False, experimental_attributes={"_noinline": True}
-  )
-  return function.get_concrete_function(*arguments)
-
-
 def _run(chain, own, inputs, training, seed):
   seeds = [  # of what needs one: each costs an operation
     node_seed(seed, n.name)
@@ -152,4 +144,4 @@ def _traced(row, roles, rank, dtype, training, at_input):
     for op, own in zip(row, roles, strict=True)
   ]
   seeds = [tf.TensorSpec([2], tf.int32)] * drops
-  return concrete(run, tf.TensorSpec([None] * rank, dtype), weights, seeds)
+  return Traced(run, tf.TensorSpec([None] * rank, dtype), weights, seeds)

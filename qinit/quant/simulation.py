@@ -24,6 +24,7 @@ from qinit.functional import chains, pointwise
 from qinit.functional.chains import Chain
 from qinit.functional.forward import node_seed, split_by_node
 from qinit.functional.moments import batch_moments
+from qinit.functional.traced import Traced
 from qinit.graph import ops, rewrite
 from qinit.graph.ops import Op
 from qinit.graph.spec import INPUT, NetSpec
@@ -259,7 +260,7 @@ def _traced(steps, way, training, at_input, arity, rank, seeds):
       xs = [x]
     return x, tf.stop_gradient(tf.stack(bounds))
 
-  return chains.concrete(
+  return Traced(
     run,
     [tf.TensorSpec([None] * rank)] * arity,
     tf.TensorSpec([3]),

@@ -16,7 +16,8 @@ import tensorflow as tf
 from qinit.archs import darts
 from qinit.archs.collection import Network
 from qinit.data.normalise import RANGE
-from qinit.functional import chains
+from qinit.functional import chains, lanes
+from qinit.functional.traced import Traced
 from qinit.ghn.hypernet import HyperNet
 from qinit.graph.spec import NetSpec
 from qinit.graph.view import GhnGraph
@@ -27,6 +28,10 @@ from qinit.quant.quantizers import simulate
 from qinit.quant.scheme import bits_of
 from qinit.quant.simulation import Simulated, Simulation
 from qinit.quant.weight_range import WEIGHT_CLIPS
+
+# Of a training step: what a node and a multiply-accumulate of the network cost,
+# in seconds of a core (measured, see BUILD.md; only their ratio counts).
+_NODE, _MAC = 2e-3, 3e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +47,11 @@ class Task:
   network: Network
   how: Simulation | Mixed | None
   seed: np.ndarray
+
+  @property
+  def seconds(self) -> float:
+    """About how long a step with this network takes one core."""
+    return _NODE * self.network.num_nodes + _MAC * self.network.macs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +84,7 @@ class Penalties:
     if self.norm:
       total += self.norm * tf.add_n([tf.norm(w) for w in kernels])
     if self.damping and isinstance(how, Simulation):
-      bits = how.weight_bits
+      bits = np.float64(how.weight_bits)
       total += self.damping * tf.add_n([_damping(w, bits) for w in kernels])
     return total
 
@@ -136,10 +146,7 @@ def step(
   with tf.GradientTape() as tape:
     predicted = _predicted(ghn, tasks, specs)
     targets = [w for params in predicted for w in params.values()]
-  found = [
-    batch.trained(spec, params, task)
-    for spec, params, task in zip(specs, predicted, tasks, strict=True)
-  ]
+  found = _each(batch, specs, predicted, tasks)
   gradients = tape.gradient(
     targets,
     ghn.learned,
@@ -151,6 +158,19 @@ def step(
     sum(100 * float(hits) / batch.share for _, hits, _ in found),
     [tf.convert_to_tensor(g) for g in gradients],
   )
+
+
+def _each(batch, specs, predicted, tasks):
+  """What `_Batch.trained` returns of each network; the longest go first, so
+  that lanes end together."""
+  order = sorted(range(len(tasks)), key=lambda i: -tasks[i].seconds)
+  found = lanes.side_by_side(
+    lambda i: batch.trained(specs[i], predicted[i], tasks[i]),
+    order,
+    lanes.count(),
+  )
+  by_number = dict(zip(order, found, strict=True))
+  return [by_number[i] for i in range(len(tasks))]
 
 
 def _predicted(ghn, tasks, specs):
@@ -214,21 +234,21 @@ def _cast(key, w, dtype):
   return w if key.endswith(("gamma", "beta")) else tf.cast(w, dtype)
 
 
-@tf.function(
-  input_signature=[
-    tf.TensorSpec([None, None]),
-    tf.TensorSpec([None], tf.int64),
-  ],
-  autograph=False,
-)
-def _loss(logits, labels):
+def _mean_loss(logits, labels):
   losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
   hits = tf.cast(tf.argmax(logits, -1) == labels, tf.float32)
   return tf.reduce_mean(losses), tf.reduce_mean(hits)
 
 
-@functools.partial(tf.function, autograph=False, reduce_retracing=True)
-def _damping(kernel, bits):
+def _damping_of(kernel, bits):
   lo, hi = WEIGHT_CLIPS["absolute"](tf.stop_gradient(kernel))
   quantised = simulate(kernel, lo, hi, Affine.of_bounds(lo, hi, bits))
   return oscillation.damping(kernel, quantised, lo, hi)
+
+
+_loss = Traced(
+  _mean_loss, tf.TensorSpec([None, None]), tf.TensorSpec([None], tf.int64)
+)
+_damping = Traced(
+  _damping_of, tf.TensorSpec(None), tf.TensorSpec([], tf.float64)
+)

@@ -9,26 +9,17 @@ import tensorflow as tf
 
 from qinit.study.ghn_step import Outcome, Task
 
-# Of a training step: what a node and a multiply-accumulate of the network cost,
-# in seconds of a core (measured, see BUILD.md; only their ratio counts).
-_NODE, _MAC = 2e-3, 3e-9
-
 
 def shares(tasks: Sequence[Task], count: int) -> list[list[Task]]:
   """The tasks over `count` workers that take about the same time: the longest
   first, each to the worker that has the least to do."""
   found: list[list[Task]] = [[] for _ in range(count)]
   loads = [0.0] * count
-  for task in sorted(tasks, key=seconds, reverse=True):
+  for task in sorted(tasks, key=lambda t: t.seconds, reverse=True):
     least = loads.index(min(loads))
     found[least].append(task)
-    loads[least] += seconds(task)
+    loads[least] += task.seconds
   return found
-
-
-def seconds(task: Task) -> float:
-  """About how long a step with this network takes one core."""
-  return _NODE * task.network.num_nodes + _MAC * task.network.macs
 
 
 class Workers:
