@@ -12,10 +12,10 @@ class Traced:
   """`run`, traced once for arguments of these signatures.
 
   TensorFlow traces what goes back through a function when a tape first sees a
-  call of it, which changes the function's graph and is not meant for two threads
-  at once: the first call of any function waits for that of others. It should be
-  the one under a tape if there will be one. A graph around the function calls it: taken in, it would be
-  optimised anew with every call.
+  call of it. That changes the function's graph, which is not meant for two
+  threads at once: the first call of any function waits for that of others. It
+  should be the one under a tape if there will be one. A graph around the
+  function calls it: taken in, it would be optimised anew with every call.
   """
 
   def __init__(self, run: Callable, *signature):
