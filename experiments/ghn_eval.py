@@ -71,7 +71,7 @@ def main(argv):
     raise QinitError("--sampled needs a number of --networks")
   # As many batches run at once as there are cores: threads within an operation
   # would be in their way.
-  os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+  app.share_cores(os.cpu_count() or 1)
   app.use_onednn()
   app.load_tensorflow()
   from qinit.report import ghn_tables

@@ -31,7 +31,7 @@ class Record:
     metrics: numbers by name; accuracies in percent. Two runs gave the same
       result when their metrics are equal.
     status: "ok", "diverged" or "failed".
-    env: hardware, threads, versions, commit, seconds.
+    env: hardware, threads (of all that ran at once), versions, commit, seconds.
   """
 
   kind: str
@@ -110,11 +110,11 @@ def operations() -> int:
   return int(os.getenv("TF_NUM_INTEROP_THREADS") or os.cpu_count() or 1)
 
 
-def environment(seconds: float) -> dict:
-  """Where and with what a result was made."""
+def environment(seconds: float, beside: int = 1) -> dict:
+  """Where and with what a result was made; `beside` computations at once."""
   return {
     "hardware": ", ".join([_processor(), *_gpus()]),
-    "threads": threads(),
+    "threads": beside * threads(),
     "versions": _versions(),
     "commit": _commit(),
     "seconds": round(seconds, 1),

@@ -232,3 +232,9 @@ def test_the_environment_says_where_a_row_was_made():
   assert "tensorflow" in env["versions"]
   assert env["hardware"]
   assert json.loads(json.dumps(env)) == env
+
+
+def test_the_threads_are_those_of_all_that_runs_at_once(monkeypatch):
+  monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+  assert record.environment(0.0)["threads"] == 3
+  assert record.environment(0.0, beside=2)["threads"] == 6

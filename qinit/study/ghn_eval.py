@@ -23,7 +23,7 @@ from qinit.quant.simulation import Simulation
 from qinit.quant.widths import FLOAT, simulations
 from qinit.record import Record
 from qinit.stats import accuracy
-from qinit.study.ghn_logits import Images, Predicted
+from qinit.study.ghn_logits import Images, Predicted, at_once
 from qinit.study.ghn_step import widths_of, with_steps
 
 KIND = "ghn_eval"
@@ -189,7 +189,7 @@ def evaluate(
       record.digest(settings.identity()),
       metrics if status == "ok" else {},
       status,
-      record.environment(time.monotonic() - begin),
+      record.environment(time.monotonic() - begin, at_once()),
     )
 
 

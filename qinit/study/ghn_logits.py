@@ -112,11 +112,16 @@ class Predicted:
     return tuple(kinds), np.reshape(np.array(bits, np.float64), [-1, 2])
 
 
+def at_once() -> int:
+  """How many batches run at once."""
+  return min(_AT_ONCE, record.operations())
+
+
 def _each(work: Callable, count: int) -> list:
   """`work` of 0 to count - 1, some at once; but not the first and the last,
   which may be of another size: TensorFlow crashes where two threads trace."""
   found = {i: work(i) for i in {0, count - 1}}
   between = range(1, count - 1)
-  with ThreadPoolExecutor(min(_AT_ONCE, record.operations())) as pool:
+  with ThreadPoolExecutor(at_once()) as pool:
     found |= zip(between, pool.map(work, between), strict=True)
   return [found[i] for i in range(count)]

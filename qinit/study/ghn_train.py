@@ -17,6 +17,7 @@ from qinit import checkpoints, record
 from qinit import ghn as hypernetworks
 from qinit.data import cifar10
 from qinit.errors import RunError
+from qinit.functional import lanes
 from qinit.ghn.config import GHN_2
 from qinit.ghn.hypernet import HyperNet
 from qinit.ghn.optimizer import Adam
@@ -192,7 +193,7 @@ class Trainer:
     }
     if self.probe:
       metrics["oscillating"] = self.probe.oscillating()
-    env = record.environment(float(self.seconds))
+    env = record.environment(float(self.seconds), lanes.count())
     return Record(
       KIND, cell, record.digest(self.settings.identity()), metrics, "ok", env
     )

@@ -128,6 +128,20 @@ def test_the_float_row_is_that_of_forward(made):
   assert highest == pytest.approx(float(tf.reduce_max(params[name])), abs=1e-5)
 
 
+def test_a_row_has_the_threads_of_all_batches_at_once(made, monkeypatch):
+  monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+  monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "3")
+  images = Images.load(made.data_dir, made.images)
+  (row,) = ghn_eval.evaluate(
+    made,
+    ghn_eval.load(made),
+    networks()[0],
+    [{"bits": "float", "network": 0}],
+    images,
+  )
+  assert row.env["threads"] == 3
+
+
 def test_top_accuracy_by_hand():
   logits = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
   labels = np.array([1, 0, 2])

@@ -11,6 +11,7 @@ from qinit import ghn as hypernetworks
 from qinit.archs import collection, darts
 from qinit.archs.genotype import NetConfig
 from qinit.errors import QinitError, RunError
+from qinit.functional import lanes
 from qinit.functional.forward import forward
 from qinit.ghn.config import GhnConfig
 from qinit.ghn.hypernet import HyperNet
@@ -237,6 +238,14 @@ def test_mixed_precision_gives_each_layer_a_width_it_sees(base, tmp_path):
   np.testing.assert_array_equal(seen, ghn_step.widths_of(first, spec, graph))
   made.run(lambda p: None)
   assert made.back_off.skipped == 0
+
+
+def test_its_row_has_the_threads_of_both_networks(base, tmp_path, monkeypatch):
+  monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+  monkeypatch.setattr(lanes, "count", lambda: 2)
+  made = trainer(settings(base, tmp_path, steps=1))
+  made.run(lambda p: None)
+  assert made.row().env["threads"] == 2
 
 
 def test_the_norm_penalty_shrinks_what_is_predicted(base, tmp_path):
