@@ -111,7 +111,8 @@ def operations() -> int:
 
 
 def environment(seconds: float, beside: int = 1) -> dict:
-  """Where and with what a result was made; `beside` computations at once."""
+  """Where and with what a result was made. `beside`: operations of it that ran
+  at once, with so many threads each."""
   return {
     "hardware": ", ".join([_processor(), *_gpus()]),
     "threads": beside * threads(),
