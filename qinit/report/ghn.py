@@ -3,10 +3,12 @@
 from qinit.report import (
   ghn_cells,
   ghn_figures,
+  ghn_goal,
   ghn_noise,
   ghn_paper,
   ghn_remedies,
   ghn_tables,
+  ghn_trainings,
   ghn_widths,
 )
 from qinit.report.document import (
@@ -15,11 +17,19 @@ from qinit.report.document import (
   Figure,
   Heading,
   Paragraph,
-  Table,
-  number,
 )
-from qinit.report.sources import Study, place, places
+from qinit.report.sources import Study, places
 
+# What some had in training beyond their control.
+_MORE = {
+  "ghn-qat-percentile-w2a2": (
+    "went on from ghn-qat-w2a2, which had as many steps as the control, for"
+    " half as many more"
+  ),
+  "bnfree-percentile-w4a4": (
+    "saw four times as many networks in as many steps"
+  ),
+}
 _CHOICES = (
   "Ranges of activations and of weights are those of the batch of 64 test"
   " images at hand, as BatchNorm's statistics are. A tensor that a concat and"
@@ -41,17 +51,15 @@ def training(study: Study) -> list[Block]:
   """The trainings: a table and the learning curves."""
   return [
     Heading("Training of hypernetworks"),
-    Paragraph(
-      "GHN-Q is trained in float, GHN-QAT through simulated quantisation; loss"
-      " and accuracy are those of training, over the last tenth of the steps;"
-      " oscillating is how much of a network's predicted weights jumps to and"
-      " fro between two codes at the end, in percent."
-    ),
-    _training_table(study.records),
+    Paragraph(ghn_trainings.INTRODUCTION),
+    Paragraph(ghn_trainings.OSCILLATION),
+    Paragraph(ghn_trainings.beside_the_paper(study.records)),
+    ghn_trainings.table(study.records),
     Figure(
       "ghn_train_curves",
       "Loss and accuracy in training, on the networks and at the width of each"
-      " training; means of five neighbouring points.",
+      " training; medians of five neighbouring points, dashed in float. The"
+      " trainings of less than a tenth of the longest's steps are left out.",
       lambda: ghn_figures.learning_curves(study.records),
     ),
   ]
@@ -67,6 +75,10 @@ def evaluation(study: Study) -> list[Block]:
     *ghn_widths.section(records),
     *ghn_noise.section(records),
     Heading("What quantisation changes, network by network", 3),
+    Paragraph(
+      "Means ± standard errors over networks; of QMSE and QCE the medians too,"
+      " for a single network whose logits explode may make the mean."
+    ),
     ghn_tables.change_table(records),
     Heading("Paired differences between hypernetworks", 3),
     ghn_tables.paired_table(records),
@@ -89,15 +101,21 @@ def _accuracies(records):
   yield ghn_tables.accuracy_table(records, "accuracy")
   yield Paragraph("Top-5 accuracy.")
   yield ghn_tables.accuracy_table(records, "top5")
-  yield Paragraph("The paper's top-1 accuracies (mean; maximum), beside ours.")
-  yield ghn_paper.paper_table()
+  yield Paragraph(
+    "The paper's top-1 accuracies (mean ± standard error; maximum), beside"
+    " ours. Its hypernetworks were trained for far longer: see above."
+  )
+  yield ghn_paper.paper_table("accuracy")
+  yield Paragraph("The paper's top-5 accuracies.")
+  yield ghn_paper.paper_table("top5")
 
 
 def _figures(records):
   yield Figure(
     "ghn_eval_accuracy",
     "Accuracy by width and split; bars are standard errors, the dotted line"
-    " is chance.",
+    " is chance (what one answer for all of the panel's images reaches). Open"
+    " marks and dashed lines: weights clipped at percentiles.",
     lambda: ghn_figures.accuracy_by_width(records),
   )
   for ghn in dict.fromkeys(r.cell["ghn"] for r in records):
@@ -112,6 +130,7 @@ def _own_widths(records):
   return [
     Heading("At the width that each was trained for", 3),
     *_answer(ghn_tables.answer_table(records)),
+    *_goal(records),
     Paragraph(
       "Differences in points of accuracy, over networks ± their standard error,"
       " and in brackets by how many standard errors."
@@ -124,20 +143,40 @@ def _answer(table):
   if table.rows:
     yield Paragraph(
       "Do hypernetworks trained through quantisation predict better networks"
-      " for it than one trained in float for as many steps (a control)? On"
-      " unseen networks, top-1 accuracy in percent and its difference in points"
-      " ± standard error:",
+      " for it than one trained in float for as many steps (a control)?"
+      f"{_more_training(table)} On unseen networks, top-1 accuracy in percent"
+      " and its difference in points ± standard error:",
       headline=True,
     )
     yield table
 
 
+def _more_training(table):
+  """Those of the table whose control had less training."""
+  names = {row[0] for row in table.rows}
+  parts = [f"{name} {how}" for name, how in _MORE.items() if name in names]
+  if not parts:
+    return ""
+  return f" Some had more training than that: {'; '.join(parts)}."
+
+
+def _goal(records):
+  if told := ghn_goal.sentences(records):
+    yield Paragraph(told)
+
+
 def _scatter(records, ghn):
   return Figure(
     f"ghn_eval_{ghn}_quantised_against_float",
-    f"{ghn}: each point is a network; on the dashed line nothing was lost.",
+    f"{ghn}: each point is a network; on the dashed line nothing was lost."
+    f"{_crosses(records, ghn)}",
     lambda: ghn_figures.quantised_against_float(records, ghn),
   )
+
+
+def _crosses(records, ghn):
+  clips = {r.cell["weight_clip"] for r in records if r.cell["ghn"] == ghn}
+  return " Crosses: weights clipped." if clips - {"absolute"} else ""
 
 
 def _distributions(records):
@@ -157,35 +196,3 @@ def _distributions(records):
         layers, title
       ),
     )
-
-
-def _training_table(records):
-  return Table(
-    (
-      "Training",
-      "Steps",
-      "Meta-batch",
-      "Loss",
-      "Accuracy",
-      "Skipped",
-      "Oscillating",
-      "Minutes",
-      "Hardware",
-    ),
-    tuple(_training_row(r) for r in records),
-  )
-
-
-def _training_row(record):
-  metrics, env = record.metrics, record.env
-  return (
-    ghn_figures.training_name(record),
-    str(metrics["steps"]),
-    str(record.cell["meta_batch"]),
-    number(metrics["loss"], 3),
-    number(metrics["accuracy"], 1),
-    str(metrics["skipped"]),
-    number(metrics.get("oscillating"), 1),
-    number(env.get("seconds", 0) / 60, 1),
-    place(env, metrics.get("workers", 1)),
-  )

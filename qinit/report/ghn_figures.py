@@ -1,5 +1,6 @@
 """Figures of the hypernetworks: pure functions of rows."""
 
+import math
 import statistics
 
 import numpy as np
@@ -13,7 +14,7 @@ from qinit.report.ghn_cells import (
   width_name,
   width_order,
 )
-from qinit.report.ghn_means import CHANCE, standard_error
+from qinit.report.ghn_means import CHANCE, ONE_ANSWER, standard_error
 
 _COLORS = (
   style.BLUE,
@@ -30,30 +31,32 @@ _COLORS = (
   style.BROWN,
 )
 _MARKERS = "os^Dv<>"  # with colours, 84 pairs
+_DOT = {"marker": "o", "s": 12, "alpha": 0.5, "linewidths": 0}
+_CROSS = {"marker": "x", "s": 24, "linewidths": 0.8, "zorder": 3}  # on top
+_TICKS = 35  # names that fit beside each other, turned upright
 _SHORT = 10  # curves of less than a tenth of the longest are not drawn
 
 
 @style.drawing
 def accuracy_by_width(records) -> Figure:
-  """Mean accuracy with its standard error, by width, a panel per split and a
-  line per hypernetwork, broken where weights are clipped."""
+  """Mean accuracy with its standard error, by width, a panel per split, two
+  beside each other, and a line per hypernetwork, broken where weights are
+  clipped."""
   found = by_cell(records)
   splits = [s for s in SPLITS if any(key[3] == s for key in found)]
   widths = sorted({key[1] for key in found}, key=width_order)
   names = list(dict.fromkeys(key[0] for key in found))
   lines = dict.fromkeys((key[0], key[2]) for key in found)
-  panel = max(3.1, 0.65 * len(widths))
-  figure = Figure(
-    figsize=(panel * len(splits) + 0.6, 3.9), layout="constrained"
-  )
-  axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+  figure, axes = _two_beside_each_other(len(splits), len(widths))
   for ax, split in zip(axes, splits, strict=True):
     for ghn, clip in lines:
       _line(ax, found, widths, ghn, clip, split, names)
-    ax.axhline(CHANCE, color=style.GREY, linewidth=0.8, linestyle=":")
+    for chance in _chances(found, split):
+      ax.axhline(chance, color=style.GREY, linewidth=0.8, linestyle=":")
     ax.set_xticks(range(len(widths)), _ticks(widths))
     ax.set_title(SPLITS[split])
-  axes[0].set_ylabel("Top-1 accuracy (%)")
+  for ax in axes[::2]:
+    ax.set_ylabel("Top-1 accuracy (%)")
   style.legend_below(figure)
   return figure
 
@@ -88,7 +91,8 @@ def quantised_against_float(records, ghn: str) -> Figure:
 @style.drawing
 def predicted_weights(layers: list[list], title: str) -> Figure:
   """The distributions of a network's predicted kernels, layer by layer: the
-  median in its quartiles, the 1st and 99th percentile, and the range."""
+  median in its quartiles, the 1st and 99th percentile, and the range. Of many
+  layers one in several is named."""
   figure = Figure(figsize=(11, 4.2), layout="constrained")
   ax = figure.subplots()
   values = np.array([row[1:] for row in layers], float)
@@ -98,8 +102,12 @@ def predicted_weights(layers: list[list], title: str) -> Figure:
     ax.vlines(x, values[:, lo], values[:, hi], color, linewidth=4, label=label)
   ax.plot(x, values[:, 3], "o", color=style.BLACK, markersize=2, label="median")
   ax.set_yscale("symlog", linthresh=0.1)
-  ax.set_xticks(x, [row[0].rsplit("/", 1)[0] for row in layers])
-  ax.tick_params(axis="x", rotation=90, labelsize=4.5 if len(x) > 40 else 7)
+  every = math.ceil(len(x) / _TICKS)
+  names = [row[0].rsplit("/", 1)[0] for row in layers]
+  ax.set_xticks(x[::every], names[::every])
+  ax.tick_params(axis="x", rotation=90, labelsize=7)
+  if every > 1:
+    ax.set_xlabel(f"One kernel in {every} is named")
   ax.set_ylabel("Predicted weights")
   ax.set_title(title, loc="left")
   ax.margins(x=0.01)
@@ -117,14 +125,13 @@ def learning_curves(records) -> Figure:
   axes = figure.subplots(1, 2)
   for i, record in enumerate(records):
     curve = np.array(record.metrics["curve"])
-    color = _COLORS[i % len(_COLORS)]
     for ax, column in zip(axes, (1, 2), strict=True):
       ax.plot(
         curve[:, 0],
         _smooth(curve[:, column]),
-        color=color,
-        linestyle="-" if i < len(_COLORS) else "--",
+        color=_COLORS[i % len(_COLORS)],
         label=training_name(record),
+        **_dashes(record, i),
       )
   for ax, label in zip(
     axes, ("Training loss", "Training accuracy (%)"), strict=True
@@ -134,6 +141,13 @@ def learning_curves(records) -> Figure:
   style.logarithmic(axes[0].yaxis)  # a single network's loss may be large
   style.legend_below(figure)
   return figure
+
+
+def _dashes(record, i):
+  """Of the i-th curve. In float on top, where W8/A8 would hide it."""
+  if record.cell["bits"] == "float":
+    return {"linestyle": "--", "zorder": 3}
+  return {"linestyle": "-" if i < len(_COLORS) else ":"}
 
 
 def training_name(record) -> str:
@@ -153,6 +167,30 @@ def training_name(record) -> str:
   if cell["split"] != "train":
     parts.append("BN-free")
   return " ".join(parts) + f" from {cell['init_ghn']}"
+
+
+def _two_beside_each_other(panels, widths):
+  """A figure and its panels, row by row, wide enough for so many widths."""
+  columns, rows = min(2, panels), math.ceil(panels / 2)
+  width = max(3.1, 0.65 * widths)
+  figure = Figure(
+    figsize=(width * columns + 0.6, 3.1 * rows + 0.8), layout="constrained"
+  )
+  axes = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+  for ax in axes[panels:]:
+    ax.remove()
+  return figure, axes[:panels]
+
+
+def _chances(found, split):
+  """What one answer reaches on the images of a split, in percent."""
+  images = {
+    m["images"]
+    for key, metrics in found.items()
+    if key[3] == split
+    for m in metrics.values()
+  }
+  return sorted({ONE_ANSWER.get(count, CHANCE) for count in images})
 
 
 def _ticks(widths):
@@ -180,6 +218,7 @@ def _line(ax, found, widths, ghn, clip, split, names):
         [standard_error(v) for *_, v in part],
         color=_COLORS[i % len(_COLORS)],
         marker=_MARKERS[i % len(_MARKERS)],
+        markerfacecolor="white" if clip != "absolute" else None,
         linestyle=linestyle,
         capsize=2,
         label=label,
@@ -205,15 +244,17 @@ def _cloud(ax, found, ghn, width, split, color):
       if pairs:
         ax.scatter(
           *zip(*pairs, strict=True),
-          s=12,
           color=color,
-          marker="o" if clip == "absolute" else "x",
           label=SPLITS[split] + clip_name(clip),
+          **(_DOT if clip == "absolute" else _CROSS),
         )
 
 
 def _smooth(values, width=5):
-  """Means of `width` neighbours, fewer at the ends."""
-  kernel = np.ones(min(width, len(values)))
-  total = np.convolve(values, kernel, "same")
-  return total / np.convolve(np.ones(len(values)), kernel, "same")
+  """Medians of `width` neighbours, fewer at the ends: a step whose loss
+  explodes stays out."""
+  half = width // 2
+  return [
+    np.median(values[max(0, i - half) : i + half + 1])
+    for i in range(len(values))
+  ]

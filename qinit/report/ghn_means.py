@@ -22,7 +22,17 @@ def mean_and_error(metrics: dict[int, dict], name: str, digits: int) -> str:
   if len(values) > 1:
     parts.append(standard_error(values))
   huge = abs(parts[0]) >= _HUGE
-  return " ± ".join(f"{v:.1e}" if huge else number(v, digits) for v in parts)
+  return " ± ".join(_written(v, digits, huge) for v in parts)
+
+
+def with_median(metrics: dict[int, dict], name: str, digits: int) -> str:
+  """ "72.0 ± 1.4; 72.5", the median behind `mean_and_error`: a single network
+  whose logits explode may make the mean."""
+  if not metrics:
+    return MISSING
+  median = statistics.median(m[name] for m in metrics.values())
+  told = _written(median, digits, abs(median) >= _HUGE)
+  return f"{mean_and_error(metrics, name, digits)}; {told}"
 
 
 def best(metrics: dict[int, dict], name: str) -> str:
@@ -49,13 +59,22 @@ def difference(mine: dict[int, dict], theirs: dict[int, dict]) -> str:
 
 def from_chance(metrics: dict[int, dict]) -> str:
   """As `compared`, from what one answer for all images reaches."""
-  return _with_ratio(
-    [
-      m["accuracy"] - ONE_ANSWER[m["images"]]
-      for m in metrics.values()
-      if m["images"] in ONE_ANSWER
-    ]
-  )
+  return _with_ratio(above_chance(metrics))
+
+
+def above_chance(metrics: dict[int, dict]) -> list[float]:
+  """Accuracies less what one answer for all images reaches, in points, of the
+  networks where that is known."""
+  return [
+    m["accuracy"] - ONE_ANSWER[m["images"]]
+    for m in metrics.values()
+    if m["images"] in ONE_ANSWER
+  ]
+
+
+def at_chance(metrics: dict[int, dict]) -> int:
+  """How many networks have the accuracy of one answer for all images."""
+  return sum(abs(points) < 0.005 for points in above_chance(metrics))
 
 
 def differences(mine: dict[int, dict], theirs: dict[int, dict]) -> list[float]:
@@ -68,10 +87,19 @@ def differences(mine: dict[int, dict], theirs: dict[int, dict]) -> list[float]:
 def points_and_ratio(pairs: list[float]) -> tuple[str, str]:
   """("+20.50 ± 0.50", "41.0"), of two differences or more: the standard error
   is that of a sample."""
-  mean = statistics.fmean(pairs)
-  error = statistics.stdev(pairs) / math.sqrt(len(pairs))
+  mean, error = sample_error(pairs)
   ratio = number(mean / error, 1) if error else MISSING
   return f"{mean:+.2f} ± {error:.2f}", ratio
+
+
+def sample_error(values: list[float]) -> tuple[float, float]:
+  """Mean and its standard error s / sqrt(n), s with n - 1, of two or more."""
+  error = statistics.stdev(values) / math.sqrt(len(values))
+  return statistics.fmean(values), error
+
+
+def _written(value, digits, huge):
+  return f"{value:.1e}" if huge else number(value, digits)
 
 
 def _with_ratio(pairs):

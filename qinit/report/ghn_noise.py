@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from qinit.quant.scheme import parse_width
 from qinit.record import Record
 from qinit.report.document import Block, Heading, Paragraph, number
-from qinit.report.ghn_cells import SPLITS, by_cell, width_name
+from qinit.report.ghn_cells import SPLITS, by_cell, control_of, width_name
 
 _NOISE = "_noise"
 _QUARTILES = slice(3, 6)  # of a row of `ghn_eval.layers`: name, 0, 1, 25, ...
@@ -28,7 +28,7 @@ def section(records: Sequence[Record]) -> list[Block]:
 
 def answers(records: Sequence[Record]) -> list[str]:
   """A sentence for each hypernetwork, width and split with both accuracies,
-  and for each such hypernetwork and width how many kernels are mostly 0."""
+  and how many kernels are mostly 0, there and in the float control."""
   found, sentences = by_cell(records), []
   for (ghn, bits, clip, split), noisy in found.items():
     width = bits.removesuffix(_NOISE)
@@ -41,9 +41,11 @@ def answers(records: Sequence[Record]) -> list[str]:
       for metrics in (noisy, rounded)
     )
     one, other = (number(accuracy, 1) for accuracy in accuracies)
+    control = control_of(ghn, found)
+    emptied = _emptied(records, (ghn, control), split, parse_width(width))
     sentences.append(
       f"{ghn} at {width_name(width)}, {SPLITS[split]}, {len(shared)} networks:"
-      f" {one} % with noise, {other} % rounded{_emptied(records, ghn, width)}."
+      f" {one} % with noise, {other} % rounded.{emptied}"
     )
   return sentences
 
@@ -62,20 +64,42 @@ def _step(row, bits):
   return (max(hi, 0) - min(lo, 0)) / (2**bits - 1)
 
 
-def _emptied(records, ghn, width):
-  """Of the kernels that rows of the hypernetwork keep; "" if none do."""
-  kept = [
-    record.metrics["layers"]
-    for record in records
-    if record.cell["ghn"] == ghn and "layers" in record.metrics
-  ]
-  bits = parse_width(width).weight_bits
-  count = sum(mostly_zero(layers, bits) for layers in kept)
-  total = sum(map(len, kept))
-  if not total:
+def _emptied(records, ghns, split, scheme):
+  """How many kernels rounding empties, of a hypernetwork and of its control,
+  in the networks of which rows of both keep them; "" if there are none."""
+  mine, its = (_kept(records, ghn, split) for ghn in ghns)
+  networks = sorted(mine.keys() & its.keys())
+  if not networks:
+    return ""
+  total = sum(len(mine[n]) for n in networks)  # the control's too
+  own, other = (
+    sum(mostly_zero(kept[n], scheme.weight_bits) for n in networks)
+    for kept in (mine, its)
+  )
+  return (
+    f" Of {len(networks)} of the networks of {SPLITS[split]} the predicted"
+    " kernels are kept. Rounding in absolute ranges makes at least half of the"
+    f" weights 0 in {own} of {total} kernels (as predicted, without BatchNorm"
+    f" folded in), and in {other} of {total} of {ghns[1]}, which was trained in"
+    f" float.{_particular(own, other)}"
+  )
+
+
+def _particular(mine, its):
+  if mine > its:
     return ""
   return (
-    f"; rounding would make at least half of the weights 0 in {count} of the"
-    f" {total} predicted kernels whose distributions are kept, which noise"
-    " leaves as they are in the mean"
+    " So this is not particular to training with noise, and does not explain"
+    " why its gain is lost when rounded."
   )
+
+
+def _kept(records, ghn, split):
+  """Distributions of predicted kernels by network: the same in every row,
+  whatever its width and range."""
+  return {
+    record.cell["network"]: record.metrics["layers"]
+    for record in records
+    if (record.cell["ghn"], record.cell["split"]) == (ghn, split)
+    and "layers" in record.metrics
+  }

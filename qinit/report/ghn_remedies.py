@@ -11,6 +11,10 @@ from qinit.report import ghn_cells, ghn_means, ghn_tables
 from qinit.report.document import Block, Heading, Paragraph, Table
 
 _AND, PLAIN = "+", "absolute"
+_ONE_ANSWER = (
+  "Chance is the accuracy of a network that gives one answer for all images:"
+  " to reach it is no gain, even from a training that does worse."
+)
 
 
 def apart(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
@@ -32,15 +36,16 @@ def section(records: Sequence[Record]) -> list[Block]:
       " clipped at 1 % on either side (percentile), learned steps, weights"
       " pulled to the middle of their bin (damping), small tensors (norm)."
       f" {ghn_tables.extent(records)} Differences as above, from the training"
-      f" with none of them ({PLAIN} ranges)."
+      f" with none of them ({PLAIN} ranges). QMSE: mean ± standard error;"
+      f" median. {_ONE_ANSWER}{_collapsed(records)}"
     ),
     table(records),
   ]
 
 
 def table(records: Sequence[Record]) -> Table:
-  """Accuracy at each quantised width, its differences from the plain training
-  and from the networks' own float accuracy, and QMSE."""
+  """Accuracy at each quantised width, its differences from chance, from the
+  plain training and from the networks' own float accuracy, and QMSE."""
   found = ghn_cells.by_cell(records)
   plain = {  # whatever the range
     (_training(ghn), bits, split): metrics
@@ -60,6 +65,7 @@ def table(records: Sequence[Record]) -> Table:
       "Width",
       "Networks",
       "Accuracy",
+      "From chance",
       f"From {PLAIN}",
       "From its float",
       "QMSE",
@@ -80,10 +86,25 @@ def _row(key, mine, found, plain):
     ghn_cells.width_name(bits),
     str(len(mine)),
     ghn_means.mean_and_error(mine, "accuracy", 1),
+    ghn_means.from_chance(mine),
     ghn_means.compared(mine, {} if theirs is mine else theirs),
     ghn_means.compared(mine, base),
-    ghn_means.mean_and_error(mine, "qmse", 3),
+    ghn_means.with_median(mine, "qmse", 3),
   )
+
+
+def _collapsed(records):
+  """A sentence for each training most of whose networks are at chance."""
+  parts = []
+  for (ghn, bits, *_), mine in ghn_cells.by_cell(records).items():
+    count = ghn_means.at_chance(mine)
+    if bits != "float" and 2 * count > len(mine):
+      name = f"{_training(ghn)} {', '.join(_remedies(ghn))}"
+      parts.append(
+        f" {count} of the {len(mine)} networks of {name} have exactly this"
+        f" accuracy at {ghn_cells.width_name(bits)}."
+      )
+  return "".join(parts)
 
 
 def _training(ghn):

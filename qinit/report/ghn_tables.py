@@ -29,6 +29,7 @@ from qinit.report.ghn_means import (
   from_chance,
   mean_and_error,
   points_and_ratio,
+  with_median,
 )
 
 
@@ -53,7 +54,8 @@ def accuracy_table(records: Iterable[Record], metric: str) -> Table:
 
 
 def change_table(records: Iterable[Record]) -> Table:
-  """What quantisation changes, over networks: the accuracy, QMSE and QCE."""
+  """What quantisation changes, over networks: the accuracy; QMSE and QCE with
+  their medians."""
   found = by_cell(records)
   rows = []
   for key, metrics in found.items():
@@ -62,10 +64,9 @@ def change_table(records: Iterable[Record]) -> Table:
     rows.append(
       (
         *row_head(key, metrics),
-        *(
-          mean_and_error(metrics, name, 3)
-          for name in ("accuracy_change", "qmse", "qce")
-        ),
+        mean_and_error(metrics, "accuracy_change", 3),
+        with_median(metrics, "qmse", 3),
+        with_median(metrics, "qce", 3),
       )
     )
   return Table(

@@ -34,8 +34,8 @@ def section(records: Sequence[Record]) -> list[Block]:
       " (a chain of layers at a time where they are mixed), beside those that"
       " were trained for one width alone. It had as many steps as four of those"
       " together, at learning rates that fell as much later: what it has over"
-      " them in float and at 8 bits is what more training gives. Differences as"
-      " above."
+      " them in float and at 8 bits may be what more training gives, for there"
+      " is no float training of as many steps. Differences as above."
     ),
     rows,
   ]

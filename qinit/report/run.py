@@ -10,6 +10,8 @@ from qinit.files import write_text
 from qinit.report import (
   figures,
   ghn_cards,
+  ghn_tables,
+  ghn_trainings,
   gnn_rows,
   grid,
   lpgnas,
@@ -64,12 +66,9 @@ def write_results_csv(folder: str | os.PathLike, records) -> None:
   """Writes `results.csv`: for the initialisation study the paper's six
   columns, then ours."""
   records = tuple(records)
-  if all(record.kind == "lpgnas" for record in records):
-    table = lpgnas.table(gnn_rows.groups(records))
-  elif all(record.kind == "lpgnas_ghn" for record in records):
-    table = lpgnas_ghn.table(records)
-  else:
-    table = tables.study_table(records)
+  kinds = {record.kind for record in records}
+  kind = kinds.pop() if len(kinds) == 1 else ""
+  table = _TABLES.get(kind, tables.study_table)(records)
   write_text(Path(folder) / "results.csv", to_csv(table))
 
 
@@ -95,6 +94,14 @@ def draw_cell(folder: str | os.PathLike) -> None:
           picture.parent.mkdir(exist_ok=True)
           style.save(draw(init, read(source), title, bits), picture)
 
+
+# What `results.csv` is made with; the other kinds share a table.
+_TABLES = {
+  "ghn_eval": lambda rows: ghn_tables.accuracy_table(rows, "accuracy"),
+  "ghn_train": ghn_trainings.table,
+  "lpgnas": lambda rows: lpgnas.table(gnn_rows.groups(rows)),
+  "lpgnas_ghn": lpgnas_ghn.table,
+}
 
 # Files of a cell, how to read one, and the figures made of its contents.
 _CELL_FIGURES = (

@@ -55,6 +55,7 @@ TRAINING = Record(
     "split": "train",
     "init_ghn": "ghn_q",
     "meta_batch": 4,
+    "batch_size": 32,
   },
   "digest",
   {"curve": CURVE, "steps": 30, "loss": 1.2, "accuracy": 50.0, "skipped": 0},

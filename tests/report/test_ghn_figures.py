@@ -77,7 +77,75 @@ def test_no_line_leads_to_mixed_widths_or_noise():
   assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a"]
 
 
-def test_smoothing_keeps_a_line_straight():
+def test_smoothing_keeps_a_line_straight_and_an_explosion_out():
   found = ghn_figures._smooth([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
-  assert found[2:5] == pytest.approx([3, 4, 5])
-  assert len(found) == 7
+  # Three and four points at the ends.
+  assert found == pytest.approx([2, 2.5, 3, 4, 5, 5.5, 6])
+  assert ghn_figures._smooth([2.0, 2.0, 1.0, 1.0, 99.0, 1.0])[2:] == [
+    2,
+    1,
+    1,
+    1,
+  ]
+
+
+def test_a_training_in_float_is_dashed_and_drawn_on_top():
+  in_float = dataclasses.replace(
+    TRAINING, cell=TRAINING.cell | {"bits": "float"}
+  )
+  drawn = ghn_figures.learning_curves([in_float, TRAINING])
+  dashed, solid = drawn.axes[0].lines
+  assert (dashed.get_linestyle(), solid.get_linestyle()) == ("--", "-")
+  assert dashed.get_zorder() > solid.get_zorder()
+
+
+def test_chance_is_that_of_each_panels_images_two_panels_a_row():
+  images = {"test": 10_000, "deep": 1_024, "wide": 1_024, "bn_free": 10_000}
+  rows = [
+    row("a", split, 0, bits, 30.0, images=count)
+    for split, count in images.items()
+    for bits in ("float", "w4a4")
+  ]
+  figure = ghn_figures.accuracy_by_width(rows)
+  dotted = [
+    [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == ":"]
+    for ax in figure.axes
+  ]
+  # 119 of the first 1,024 are horses.
+  assert dotted == [[10], [pytest.approx(11.62)], [pytest.approx(11.62)], [10]]
+  figure.draw_without_rendering()
+  (x0, y0), (x1, y1), (x2, y2) = (
+    (ax.get_position().x0, ax.get_position().y0) for ax in figure.axes[:3]
+  )
+  assert x0 == pytest.approx(x2) and x1 > x0
+  assert y0 == pytest.approx(y1) and y2 < y0
+
+
+def test_an_odd_panel_stands_alone_in_its_row():
+  rows = [row("a", s, 0, "float", 9.0) for s in ("test", "deep", "wide")]
+  assert len(ghn_figures.accuracy_by_width(rows).axes) == 3
+
+
+def test_clipped_weights_have_open_marks():
+  rows = [row("a", "test", 0, bits, 9.0) for bits in ("float", "w4a4")]
+  (ax,) = ghn_figures.accuracy_by_width([*rows, *clipped(rows)]).axes
+  whole, broken = (bars.lines[0] for bars in ax.containers)
+  assert broken.get_markerfacecolor() == "white"
+  assert whole.get_markerfacecolor() == whole.get_color()
+
+
+def test_crosses_lie_on_top_of_the_points():
+  rows = [row("q", "test", 0, bits, 9.0) for bits in ("float", "w4a4")]
+  rows = [*clipped(rows), *rows]
+  (ax,) = ghn_figures.quantised_against_float(rows, "q").axes
+  order = {cloud.get_label(): cloud.get_zorder() for cloud in ax.collections}
+  assert order["Test (ID) (percentile)"] > order["Test (ID)"]
+
+
+@pytest.mark.parametrize("kernels, named, last", [(35, 35, 34), (136, 34, 132)])
+def test_at_most_35_kernels_are_named(kernels, named, last):
+  layers = [[f"{i}/kernel", -3, -2, -1, 0, 1, 2, 3] for i in range(kernels)]
+  (ax,) = ghn_figures.predicted_weights(layers, "title").axes
+  ticks = [label.get_text() for label in ax.get_xticklabels()]
+  assert len(ticks) == named
+  assert ticks[-1] == str(last) and ax.get_xticks()[-1] == last

@@ -39,13 +39,15 @@ def test_each_is_set_beside_the_plain_training_whatever_its_range():
     "2",
     "10.0 ± 0.0",
     "–",
+    "–",
     "-11.00 ± 1.00 (-11.0)",
-    "3.0e+10 ± 7.1e+09",
+    "3.0e+10 ± 7.1e+09; 3.0e+10",
   )
   # 14, 17: mean 15.5, population deviation 1.5 over sqrt(2). +4, +7. -7, -4.
   assert damped[1] == "percentile, damping"
-  assert damped[5:8] == (
+  assert damped[5:9] == (
     "15.5 ± 1.1",
+    "–",
     "+5.50 ± 1.50 (3.7)",
     "-5.50 ± 1.50 (-3.7)",
   )
@@ -56,6 +58,28 @@ def test_the_report_keeps_them_out_of_its_other_tables():
   before, after = text.split("### Remedies at low widths")
   assert "+damping" not in before and "w2a2+" not in before
   assert "Networks and test images: Test (ID) 2 on 512." in after
+
+
+def test_one_answer_for_all_images_is_no_gain():
+  # 119 of the first 1,024 images are of one class: 11.6211 %.
+  accuracies = {
+    "absolute": (11.0, 10.0, 9.0),
+    "damping": [100 * 119 / 1024] * 3,
+  }
+  rows = [
+    row(f"w2a2+{name}", "test", n, "w2a2", accuracy, images=1_024)
+    for name, found in accuracies.items()
+    for n, accuracy in enumerate(found)
+  ]
+  rows[-1].metrics["accuracy"] = 14.62
+  plain, damped = ghn_remedies.table(rows).rows
+  # -0.62, -1.62, -2.62: deviation 1, over sqrt(3).
+  assert plain[6] == "-1.62 ± 0.58 (-2.8)"
+  # 0.0011, 0.0011, 3: mean 1.0007, deviation 1.7314, over sqrt(3).
+  assert damped[6] == "+1.00 ± 1.00 (1.0)"
+  _, text, _ = ghn_remedies.section(rows)
+  assert "2 of the 3 networks of w2a2 damping have exactly" in text.text
+  assert "w2a2 absolute have" not in text.text
 
 
 def test_without_such_rows_there_is_no_section():

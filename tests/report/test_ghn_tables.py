@@ -8,7 +8,6 @@ import pytest
 
 from qinit.data import cifar10
 from qinit.report import ghn, ghn_cells, ghn_means, ghn_paper, ghn_tables
-from qinit.report.document import to_markdown
 from qinit.report.marked import excerpt
 from tests.report.ghn_rows import ROWS, clipped, row, study
 
@@ -173,10 +172,33 @@ def test_the_answer_goes_kind_by_kind_from_the_widest_on():
 
 
 def test_the_papers_table_5_stands_under_bn_free():
-  row = to_markdown([ghn_paper.paper_table()]).splitlines()[-2].split(" | ")
-  assert row[0].endswith("GHN-QAT, BN-free (Table 5)")
-  assert row[1:5] == ["W4/A8", "–", "–", "–"]
-  assert row[5].startswith("50.2; 60.9")
+  for metric, accuracies in (
+    ("accuracy", "50.2 ± 1.0; 60.9"),
+    ("top5", "92.3 ± 0.6; 95.9"),
+  ):
+    assert ghn_paper.paper_table(metric).rows[-2] == (
+      "GHN-QAT, BN-free (Table 5)",
+      "W4/A8",
+      "–",
+      "–",
+      "–",
+      accuracies,
+    )
+
+
+@pytest.mark.parametrize(
+  "metric, number, accuracies",
+  [
+    ("accuracy", 2, "47.4 ± 0.4; 63.9|39.0 ± 0.7; 62.9|43.8 ± 0.6; 63.3"),
+    ("accuracy", 8, "26.3 ± 0.3; 37.4|23.1 ± 0.3; 34.0|24.6 ± 0.4; 35.6"),
+    ("top5", 4, "52.4 ± 0.1; 63.8|50.9 ± 0.1; 56.6|52.7 ± 0.2; 69.6"),
+    ("top5", 5, "97.4 ± 0.1; 99.0|96.4 ± 0.2; 98.8|97.1 ± 0.2; 98.8"),
+  ],
+)
+def test_the_papers_tables_3_and_4(metric, number, accuracies):
+  row = ghn_paper.paper_table(metric).rows[number]
+  assert "|".join(row[2:5]) == accuracies
+  assert len(row) == 6
 
 
 def test_what_explodes_is_in_powers_of_ten_of_one_network_too():
@@ -228,5 +250,15 @@ def test_exploded_logits_do_not_fill_the_table():
   rows = [row("q", "test", n, "w2a2", 10.0) for n in range(2)]
   rows[0].metrics["qmse"], rows[1].metrics["qmse"] = 4.0e10, 2.0e10
   (line,) = ghn_tables.change_table(rows).rows
-  assert line[5] == "3.0e+10 ± 7.1e+09"
-  assert line[6] == "1.000 ± 0.000"
+  assert line[5] == "3.0e+10 ± 7.1e+09; 3.0e+10"
+  assert line[6] == "1.000 ± 0.000; 1.000"
+
+
+def test_the_median_tells_of_the_other_networks():
+  rows = [
+    row("q", "test", n, "w2a2", 10.0, qmse=qmse)
+    for n, qmse in enumerate((1.0, 3.0, 5.0, 9e18))
+  ]
+  (line,) = ghn_tables.change_table(rows).rows
+  # 9e18 / 4; deviation 9e18 sqrt(3) / 4, over 2.
+  assert line[5] == "2.2e+18 ± 1.9e+18; 4.000"

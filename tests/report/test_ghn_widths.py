@@ -39,4 +39,5 @@ def test_it_stands_beside_the_one_of_each_width_on_the_networks_of_both():
 def test_the_report_has_the_section_where_there_is_one():
   text = to_markdown(ghn.evaluation(Study(tuple(ROWS), {}, {}, {}, ())))
   assert "### One hypernetwork for all widths" in text
+  assert "may be what more training gives" in text
   assert ghn_widths.section(ROWS[:-3]) == []
