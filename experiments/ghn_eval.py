@@ -17,7 +17,6 @@ from absl import flags
 from experiments import app
 from experiments.engines import engine
 from qinit.errors import QinitError
-from qinit.grid import run as grid
 
 _GHN = flags.DEFINE_string(
   "ghn", None, "A .pt file, a folder, or the name of a published one."
@@ -30,8 +29,8 @@ _BITS = flags.DEFINE_string(
   "bits",
   "float,w8a8,w4a8,w4a4,w2a2",
   "Comma list of widths, float first; w2a2_noise is noise for rounding as in"
-  " training, w4a4_log logarithmic codes; mixed draws one of the widths (not"
-  " w2a2) for each chain of layers.",
+  " training, w4a4_log logarithmic codes; mixed draws w8a8, w4a8 or w4a4"
+  " for each chain of layers.",
 )
 _NETWORKS = flags.DEFINE_integer(
   "networks", 60, "Networks of each split, 0 for all.", lower_bound=0
@@ -75,14 +74,17 @@ def main(argv):
   app.use_onednn()
   app.load_tensorflow()
   from qinit.report import ghn_tables
-  from qinit.report.document import to_markdown
+  from qinit.report.document import Paragraph, to_markdown
+  from qinit.study import ghn_eval
 
   rows = []
-  for row in grid.run(_settings(), engine=engine()):
+  for row in ghn_eval.run(_settings(), engine=engine()):
     rows.append(row)
     if not app.quiet():
       print(_summary(row), file=sys.stderr, flush=True)
-  print(to_markdown([ghn_tables.accuracy_table(rows, "accuracy")]))
+  for title, metric in (("Top-1, %", "accuracy"), ("Top-5, %", "top5")):
+    table = ghn_tables.accuracy_table(rows, metric)
+    print(to_markdown([Paragraph(title), table]))
 
 
 def _settings():

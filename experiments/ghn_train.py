@@ -21,7 +21,8 @@ _BITS = flags.DEFINE_string(
   "bits",
   "float",
   "float, w8a8, w4a8, w4a4, w2a2, ..., or a comma list, in which w2a2_noise"
-  " takes another --quantizer and mixed draws widths for each chain of layers.",
+  " takes another --quantizer and mixed draws w8a8, w4a8 or w4a4 for"
+  " each chain of layers.",
 )
 _QUANTIZER = flags.DEFINE_string(
   "quantizer", "simquant", "simquant, noise, noise_weights or log."

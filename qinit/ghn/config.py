@@ -21,6 +21,8 @@ class GhnConfig:
     max_kernel: the largest kernel.
     widths: whether the bits of weights and activations are node features, so
       that one hypernetwork serves all of them.
+    schemes: whether the scheme is one too: affine (noise stands for it) or
+      logarithmic codes.
     learned_steps: whether a factor on the quantisation step of kernels is
       learned, for each primitive and width.
 
@@ -37,6 +39,7 @@ class GhnConfig:
   max_channels: int = 64
   max_kernel: int = 11
   widths: bool = False
+  schemes: bool = False
   learned_steps: bool = False
 
   def __post_init__(self):

@@ -12,6 +12,7 @@ import tensorflow as tf
 _LARGEST_CHANNELS = 8192
 _LARGEST_KERNEL = 16
 MOST_BITS = 8
+SCHEMES = 2  # affine and logarithmic
 
 
 def channel_values(num_classes: int) -> np.ndarray:
@@ -45,8 +46,9 @@ def shape_indices(
 
 def node_features(weights: dict, primitive, indices, bits) -> tf.Tensor:
   """x0 [N, hid] from primitive ids [N], table rows [N, 4] and, if they are
-  features, the bits [N, 2] of weights and activations, 0 for float:
-  x0 + E_w[bits of weights] + E_a[bits of activations]."""
+  features, `bits` [N, 3]: those of weights and activations, 0 for float, and
+  the scheme: x0 + E_w[bits of weights] + E_a[bits of activations] + E_s[scheme]
+  (Section 4.4 of Starting Positions Matter proposes it)."""
   channels = tf.gather(
     weights["shape_enc.embed_channel.weight"], indices[:, :2]
   )
@@ -54,7 +56,7 @@ def node_features(weights: dict, primitive, indices, bits) -> tf.Tensor:
   kinds = tf.gather(weights["embed.weight"], primitive)
   sizes = tf.concat([channels, spatial], 1)
   x = kinds + tf.reshape(sizes, tf.shape(kinds))
-  for column, kind in enumerate(("weights", "activations")):
+  for column, kind in enumerate(("weights", "activations", "scheme")):
     if f"width.{kind}" in weights:
       x += tf.gather(weights[f"width.{kind}"], bits[:, column])
   return x

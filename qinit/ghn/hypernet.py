@@ -39,7 +39,7 @@ class HyperNet(tf.Module):
       [
         tf.TensorSpec([None], tf.int32),
         tf.TensorSpec([None, 4], tf.int32),
-        tf.TensorSpec([None, 2], tf.int32),
+        tf.TensorSpec([None, 3], tf.int32),
       ],
       autograph=False,
     )
@@ -93,9 +93,10 @@ class HyperNet(tf.Module):
     all graphs one after the other.
 
     Args:
-      widths: of each graph the bits of weights and activations, one pair or
-        [nodes, 2], 0 for float; without them all is float. What is not a
-        node feature (`GhnConfig.widths`) is ignored.
+      widths: of each graph the bits of weights and activations, 0 for float,
+        and the scheme (1 for logarithmic codes, 0 if left out), once or for
+        each node; without them all is float. What is not a node feature
+        (`GhnConfig.widths` and `schemes`) is ignored.
     """
     bits = _node_widths(graphs, widths)
     primitive = np.concatenate([g.primitive for g in graphs])
@@ -135,7 +136,7 @@ class HyperNet(tf.Module):
       )
     kernels = {
       key: (graph.primitive[i], bits)
-      for i, (bits, _) in enumerate(_node_widths([graph], [widths]))
+      for i, (bits, *_) in enumerate(_node_widths([graph], [widths]))
       for key in graph.keys[i]
       if key.endswith("kernel")
     }
@@ -169,11 +170,11 @@ class HyperNet(tf.Module):
 
 
 def _node_widths(graphs, widths):
+  """Bits of weights and activations, and the scheme, of all nodes [N, 3]."""
   widths = widths or [(0, 0)] * len(graphs)
-  rows = [
-    np.broadcast_to(np.array(bits, np.int32), [len(graph), 2])
-    for graph, bits in zip(graphs, widths, strict=True)
-  ]
+  rows = [np.zeros([len(graph), 3], np.int32) for graph in graphs]
+  for row, bits in zip(rows, widths, strict=True):
+    row[:, : np.shape(bits)[-1]] = bits
   return np.concatenate(rows)
 
 

@@ -83,10 +83,11 @@ def _linear(name, inputs, outputs):
 
 
 def _width_shapes(config):
-  """A row for each width, the first for float."""
+  """A row for each width, the first for float, and for each scheme."""
   rows = (embed.MOST_BITS + 1, config.hid)
   names = ("width.weights", "width.activations") if config.widths else ()
-  return dict.fromkeys(names, rows)
+  scheme = {"width.scheme": (embed.SCHEMES, config.hid)}
+  return dict.fromkeys(names, rows) | (scheme if config.schemes else {})
 
 
 def _step_shapes(config):

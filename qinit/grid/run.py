@@ -14,7 +14,9 @@ class Study(Protocol):
   """A grid and the settings that its cells share. An engine may send it to
   other processes."""
 
-  output_dir: str
+  @property
+  def output_dir(self) -> str:
+    """The run folder."""
 
   def identity(self) -> dict:
     """The settings that make two runs the same, the cells' axes apart."""

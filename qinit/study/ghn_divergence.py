@@ -22,6 +22,11 @@ class BackOff(tf.Module):
     return int(self._skipped)
 
   @property
+  def in_a_row(self) -> int:
+    """Steps skipped since the last that was not."""
+    return int(self._in_a_row)
+
+  @property
   def times(self) -> int:
     """How often the rate was halved."""
     return int(self._times)
@@ -44,6 +49,5 @@ class BackOff(tf.Module):
     """A step was not."""
     self._skipped.assign_add(1)
     self._in_a_row.assign_add(1)
-    if int(self._in_a_row) == _PATIENCE:
-      self._in_a_row.assign(0)
+    if self.in_a_row % _PATIENCE == 0:
       self._times.assign_add(1)

@@ -3,8 +3,11 @@ quantisation (Tables 3 to 5 of Starting Positions Matter)."""
 
 import dataclasses
 import functools
+import hashlib
+import json
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +17,11 @@ from qinit.archs import darts
 from qinit.archs.collection import Network, convnets_250k
 from qinit.archs.convnets import ConvNets
 from qinit.archs.generator import Generator
-from qinit.errors import QinitError, one_of
-from qinit.files import short_name
+from qinit.errors import QinitError, RunError, one_of
+from qinit.files import short_name, write_text
 from qinit.ghn.hypernet import HyperNet
-from qinit.grid.task import Watcher
+from qinit.grid import run as grid
+from qinit.grid.task import Engine, Watcher
 from qinit.quant.mixed import Mixed
 from qinit.quant.simulation import Simulation
 from qinit.quant.widths import FLOAT, simulations
@@ -138,6 +142,37 @@ class GhnEval:
     return simulations(self.bits, weight_clip=self.weight_clip)
 
 
+def run(
+  settings: GhnEval, watch: Watcher | None = None, engine: Engine = grid.serial
+) -> Iterator[Record]:
+  """The rows, as `grid.run` yields them.
+
+  Raises:
+    RunError: if the folder belongs to other settings, or holds rows of other
+      weights under the same name.
+    QinitError: if hypernetwork, images or networks are missing.
+  """
+  digest = _digest(load(settings))
+  record.open_run(settings.output_dir, settings.identity())
+  path = Path(settings.output_dir) / "hypernetworks.json"
+  known = json.loads(path.read_text()) if path.exists() else {}
+  if known.setdefault(settings.name, digest) != digest:
+    raise RunError(
+      f"{settings.output_dir} has rows of another hypernetwork that is called"
+      f" {settings.name}: give this one another --label"
+    )
+  write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
+  yield from grid.run(settings, watch, engine)
+
+
+def _digest(ghn):
+  """Twelve hex digits that identify the weights."""
+  found = hashlib.sha256()
+  for weight in ghn.weights.values():
+    found.update(weight.numpy().tobytes())
+  return found.hexdigest()[:12]
+
+
 @functools.lru_cache(1)
 def load(settings: GhnEval) -> HyperNet:
   """The hypernetwork, with the cut-off that is asked for."""
@@ -191,6 +226,7 @@ def evaluate(
       status,
       record.environment(time.monotonic() - begin, at_once()),
     )
+    begin = time.monotonic()
 
 
 def layers(params) -> list[list]:

@@ -9,7 +9,7 @@ from qinit.ghn.hypernet import HyperNet
 from qinit.quant import oscillation
 from qinit.quant.affine import Affine
 from qinit.quant.oscillation import State
-from qinit.quant.weight_range import absolute
+from qinit.quant.weight_range import WEIGHT_CLIPS
 
 EVERY = 10  # steps from look to look
 _WEIGHTS = 20_000  # at most so many are followed, evenly spread
@@ -17,16 +17,20 @@ _WEIGHTS = 20_000  # at most so many are followed, evenly spread
 
 class Probe(tf.Module):
   """Follows the codes of a network's predicted kernels from look to look
-  (Nagel et al., 2022; BatchNorm is not folded in, for it is the batch's).
+  (Nagel et al., 2022; BatchNorm is not folded in, for it is the batch's, nor
+  are steps learned).
 
   Args:
     bits: width of the codes.
+    clip: a row of WEIGHT_CLIPS, the range of the codes.
   """
 
-  def __init__(self, ghn: HyperNet, network: Network, bits: int):
+  def __init__(
+    self, ghn: HyperNet, network: Network, bits: int, clip: str = "absolute"
+  ):
     super().__init__(name="probe")
     self._ghn, self._spec = ghn, darts.build(network.config)
-    self._bits = bits
+    self._bits, self._clip = bits, WEIGHT_CLIPS[clip]
     count = len(self._codes())
     # The rows of `State`, and whether there was a look before.
     self.state = tf.Variable(tf.zeros([5, count]))
@@ -53,14 +57,16 @@ class Probe(tf.Module):
   def _codes(self):
     params = self._ghn.predict(self._spec, (self._bits, self._bits))
     codes = [
-      _codes(w, self._bits) for k, w in params.items() if k.endswith("kernel")
+      _codes(w, *self._clip(w), self._bits)
+      for key, w in params.items()
+      if key.endswith("kernel")
     ]
     flat = tf.concat(codes, 0)
     return flat[:: max(1, len(flat) // _WEIGHTS)]
 
 
-def _codes(kernel, bits):
-  affine = Affine.of_bounds(*absolute(kernel), bits)
+def _codes(kernel, lo, hi, bits):
+  affine = Affine.of_bounds(lo, hi, bits)
   codes = tf.round(tf.reshape(kernel, [-1]) / affine.scale)
   return tf.clip_by_value(
     codes + tf.cast(affine.zero_point, tf.float32), 0.0, float(affine.levels)

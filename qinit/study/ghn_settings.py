@@ -10,6 +10,19 @@ from qinit.quant.widths import simulations
 from qinit.study.ghn_data import TRAINING_SPLITS
 
 _IMAGES = 50_000
+_FACTORS = dict.fromkeys(
+  ("learning_rate", "weight_decay", "norm_penalty", "damping"), (0, 1e6)
+)
+_BOUNDS = _FACTORS | {
+  "steps": (0, 10**9),
+  "minutes": (0, 10**6),
+  "batch_size": (1, _IMAGES),
+  "meta_batch": (1, 1024),
+  "virtual_edge": (1, 255),
+  "seed": (0, 2**63 - 1),
+  "networks": (0, 10**6),
+  "checkpoint_minutes": (0, 10**6),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +32,7 @@ class GhnTrain:
   Attributes:
     bits: "float", "w4a4", ... (see `widths.simulations`); several make a
       hypernetwork for all of them, which sees the width of each network that it
-      parameterises. "mixed" draws the widths of layers anew for every network.
+      parameterises. "mixed" draws the widths of chains anew for every network.
     quantizer: a row of QUANTIZERS.
     weight_clip: a row of WEIGHT_CLIPS.
     init_ghn: what training starts from, None for random weights. Only its
@@ -32,7 +45,8 @@ class GhnTrain:
     networks: sampled now instead of read, if not 0.
 
   Raises:
-    QinitError: for a name or a combination that does not exist.
+    QinitError: for a name or a combination that does not exist, or a number
+      that is out of its bounds.
   """
 
   bits: tuple[str, ...] = ("float",)
@@ -61,6 +75,12 @@ class GhnTrain:
   def __post_init__(self):
     one_of("split", self.split, TRAINING_SPLITS)
     self.ways()
+    for name, (least, most) in _BOUNDS.items():
+      value = getattr(self, name)
+      if not least <= value <= most:
+        raise QinitError(
+          f"--{name} must lie in {least:g}..{most:g}, not {value}"
+        )
     if self.steps and self.minutes:
       raise QinitError("give either --steps or --minutes, not both")
 

@@ -24,7 +24,7 @@ from qinit.graph.view import GhnGraph
 from qinit.quant import oscillation
 from qinit.quant.affine import Affine
 from qinit.quant.mixed import Mixed
-from qinit.quant.quantizers import simulate
+from qinit.quant.quantizers import QUANTIZERS, simulate
 from qinit.quant.scheme import bits_of
 from qinit.quant.simulation import Simulated, Simulation
 from qinit.quant.weight_range import WEIGHT_CLIPS
@@ -71,7 +71,9 @@ class Penalties:
   Attributes:
     norm: of sum |W|_F over the predicted kernels (Knyazev et al., 2023).
     damping: of `oscillation.damping` of the predicted kernels at the width of
-      the network's weights (Nagel et al., 2022); nothing for float networks.
+      the network's weights and in their range (Nagel et al., 2022), as they
+      are before BatchNorm is folded in and without learned factors on steps;
+      nothing for float networks and for those of mixed widths.
   """
 
   norm: float = 0.0
@@ -84,8 +86,8 @@ class Penalties:
     if self.norm:
       total += self.norm * tf.add_n([tf.norm(w) for w in kernels])
     if self.damping and isinstance(how, Simulation):
-      bits = np.float64(how.weight_bits)
-      total += self.damping * tf.add_n([_damping(w, bits) for w in kernels])
+      bits, damping = np.float64(how.weight_bits), _DAMPING[how.weight_clip]
+      total += self.damping * tf.add_n([damping(w, bits) for w in kernels])
     return total
 
 
@@ -190,14 +192,25 @@ def _predicted(ghn, tasks, specs):
 
 
 def widths_of(how: Simulation | Mixed | None, spec: NetSpec, graph: GhnGraph):
-  """Bits of weights and activations, of all nodes or of each [nodes, 2];
-  0 for float and for the input."""
+  """Bits of weights and activations and the scheme, of all nodes or of each
+  [nodes, 3]; 0 for float and for the input."""
   if not isinstance(how, Mixed):
-    return bits_of(how)
+    return _features(how)
   by_node = how.by_node(Simulated(spec, RANGE), spec)
   return np.array(
-    [bits_of(by_node.get(name)) for name in graph.names], np.int32
+    [_features(by_node.get(name)) for name in graph.names], np.int32
   )
+
+
+def scheme_of(how: Simulation | Mixed | None) -> int:
+  """What a hypernetwork is told of the scheme: 1 for logarithmic codes, 0 for
+  affine ones, for the noise that stands for them and for float."""
+  how = how.ways[0] if isinstance(how, Mixed) else how
+  return 0 if how is None else int(not QUANTIZERS[how.quantizer].uniform)
+
+
+def _features(how):
+  return (*bits_of(how), scheme_of(how))
 
 
 def with_steps(ghn: HyperNet, params: dict, how, graph: GhnGraph, widths):
@@ -240,8 +253,8 @@ def _mean_loss(logits, labels):
   return tf.reduce_mean(losses), tf.reduce_mean(hits)
 
 
-def _damping_of(kernel, bits):
-  lo, hi = WEIGHT_CLIPS["absolute"](tf.stop_gradient(kernel))
+def _damping(clip, kernel, bits):
+  lo, hi = clip(tf.stop_gradient(kernel))
   quantised = simulate(kernel, lo, hi, Affine.of_bounds(lo, hi, bits))
   return oscillation.damping(kernel, quantised, lo, hi)
 
@@ -249,6 +262,11 @@ def _damping_of(kernel, bits):
 _loss = Traced(
   _mean_loss, tf.TensorSpec([None, None]), tf.TensorSpec([None], tf.int64)
 )
-_damping = Traced(
-  _damping_of, tf.TensorSpec(None), tf.TensorSpec([], tf.float64)
-)
+_DAMPING = {
+  name: Traced(
+    functools.partial(_damping, clip),
+    tf.TensorSpec(None),
+    tf.TensorSpec([], tf.float64),
+  )
+  for name, clip in WEIGHT_CLIPS.items()
+}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from qinit import checkpoints, record
+from qinit import checkpoints, files, record
 from qinit import ghn as hypernetworks
 from qinit.data import cifar10
 from qinit.errors import RunError
@@ -23,6 +23,7 @@ from qinit.ghn.hypernet import HyperNet
 from qinit.ghn.optimizer import Adam
 from qinit.quant.mixed import Mixed
 from qinit.quant.simulation import Simulation
+from qinit.quant.widths import MIXED
 from qinit.record import Record
 from qinit.study import ghn_data, ghn_step, ghn_workers
 from qinit.study.ghn_curve import LearningCurve
@@ -59,19 +60,21 @@ def run(
   that is complete is not repeated.
 
   Raises:
-    RunError: if the folder belongs to other settings, or the training
-      diverged; the last good checkpoint stays.
+    RunError: if the folder belongs to other settings, the training diverged
+      (the last good checkpoint stays), or workers are not set up alike.
     CheckpointError: if no checkpoint in the folder can be read.
     DataError: if images or networks are missing.
   """
   folder = Path(settings.output_dir)
   workers = ghn_workers.Workers()
-  if workers.chief:
+  if (folder / "config.json").exists():
     record.open_run(folder, settings.identity())
   rows, _ = record.read(folder / "records.jsonl")
   if rows:
     return rows[-1]
   trainer = Trainer(settings, stream(settings), workers)
+  if workers.chief:  # now that nothing is amiss with the settings
+    record.open_run(folder, settings.identity())
   try:
     trainer.run(report)
   finally:
@@ -100,14 +103,19 @@ def start(settings: GhnTrain) -> HyperNet:
   base = None
   if settings.init_ghn:
     base = hypernetworks.load(settings.init_ghn)
+  of = base.config if base else GHN_2
+  schemes = {ghn_step.scheme_of(way) for way in settings.ways()}
   config = dataclasses.replace(
-    base.config if base else GHN_2,
+    of,
     virtual_edge=settings.virtual_edge,
-    widths=len(settings.bits) > 1 or bool(base and base.config.widths),
+    widths=of.widths or len(settings.bits) > 1 or MIXED in settings.bits,
+    schemes=of.schemes or len(schemes) > 1,
     learned_steps=settings.weight_clip == "learned",
   )
   if base is None:
-    return HyperNet(config)
+    return HyperNet(
+      config, hypernetworks.initial_weights(config, settings.seed)
+    )
   weights = hypernetworks.initial_weights(config)
   weights |= {n: w.numpy() for n, w in base.weights.items() if n in weights}
   return HyperNet(config, weights)
@@ -117,6 +125,7 @@ class Trainer:
   """The state of one training: what its checkpoints hold."""
 
   def __init__(self, settings: GhnTrain, data: Stream, workers):
+    workers.check_enough(settings.meta_batch)
     self.settings, self.data, self.workers = settings, data, workers
     self._ways = settings.ways()
     self.ghn = start(settings)
@@ -134,16 +143,20 @@ class Trainer:
   def run(self, report) -> None:
     """Trains to the last step; raises RunError if it diverges."""
     manager = self._restored()
+    place = self.settings.identity() | {"step": int(self.step)}
+    self.workers.check_alike(record.digest(place))
     begin, saved = time.monotonic(), time.monotonic()
     before, window = float(self.seconds), []
     with self._writer().as_default():
       while not self.steps or self.step < self.steps:
         window.append((time.monotonic(), *self._one()))
         self.seconds.assign(before + time.monotonic() - begin)
-        self._settle_steps(window)
+        settled = self._settle_steps(window)
         if len(window) >= 10 or self.step == self.steps:
           self._glance(window, report)
         due = time.monotonic() - saved > 60 * self.settings.checkpoint_minutes
+        # Not amid skipped steps: what came before them may be better.
+        due = (due or settled) and not self.back_off.in_a_row
         if due or self.step == self.steps:
           self._save(manager)
           saved = time.monotonic()
@@ -179,7 +192,7 @@ class Trainer:
     }
     cell |= {
       "bits": ",".join(self.settings.bits),
-      "init_ghn": Path(self.settings.init_ghn or "none").name,
+      "init_ghn": files.short_name(self.settings.init_ghn or "none"),
       "steps": int(self.steps),
     }
     metrics = {
@@ -210,7 +223,8 @@ class Trainer:
     bits = [w.weight_bits for w in self._ways if isinstance(w, Simulation)]
     if not bits:
       return None
-    return Probe(self.ghn, self.data.networks[0], min(bits))
+    network, clip = self.data.networks[0], self.settings.weight_clip
+    return Probe(self.ghn, network, min(bits), clip)
 
   def _known_steps(self):
     settings = self.settings
@@ -233,11 +247,12 @@ class Trainer:
       self._dtype,
     )
     outcome = self.workers.reduced(outcome)
+    rate = self.rate()
     self.step.assign_add(1)
     if not (math.isfinite(outcome.loss) and _finite(outcome.gradients)):
-      self._skip(number)
+      self._skip(number, rate)
       return None, None
-    self.adam.apply(outcome.gradients, self.rate())
+    self.adam.apply(outcome.gradients, rate)
     if self.probe and number % EVERY == 0:
       self.probe.look()
     self.back_off.passed()
@@ -245,26 +260,28 @@ class Trainer:
       self.curve.add(number, int(self.steps), outcome.loss, outcome.accuracy)
     return outcome.loss, outcome.accuracy
 
-  def _skip(self, number):
+  def _skip(self, number, rate):
     """A step whose loss or gradient is not finite changes nothing."""
     self.back_off.skip()
     if self.back_off.diverged:
       raise RunError(
         f"training diverged at step {number}: {self.back_off.skipped} losses"
         " were not finite although the learning rate was lowered to"
-        f" {self.rate():.2g}; the last good checkpoint in {self.folder} stays:"
+        f" {rate:.2g}; the last good checkpoint in {self.folder} stays:"
         " train with a lower --learning_rate or --weight_clip=percentile"
       )
 
   def _settle_steps(self, window):
-    """Turns minutes into steps, from the speed after the first tracings."""
+    """Turns minutes into steps, from the speed after the first tracings; says
+    whether it has."""
     if self.steps or len(window) < _TIMED_TO:
-      return
+      return False
     times = [entry[0] for entry in window]
     speed = (_TIMED_TO - _TIMED_FROM) / (times[-1] - times[_TIMED_FROM - 1])
     left = 60 * self.settings.minutes - float(self.seconds)
     steps = int(self.step) + max(0, int(left * speed))
     self.steps.assign(self.workers.agreed(steps))
+    return True
 
   def _glance(self, window, report):
     if not self.steps:

@@ -117,6 +117,14 @@ def test_log_quant_by_hand():
   np.testing.assert_allclose(found, [8.0, 4.0, 2.0, 0.0])
 
 
+def test_log_quant_hides_nothing_that_is_not_finite():
+  x = tf.constant([np.nan, np.inf, -np.inf, 1.0, 0.0])
+  found = log_quant(x, tf.constant(-1.0), tf.constant(8.0), 4)
+  np.testing.assert_array_equal(found, [np.nan, np.nan, np.nan, 1.0, 0.0])
+  found = log_quant(tf.ones(2), tf.constant(0.0), tf.constant(np.inf), 4)
+  np.testing.assert_array_equal(found, [np.nan, np.nan])
+
+
 def test_percentiles_are_the_order_statistics(rng):
   x = rng.permutation(1000).astype(np.float32)
   lo, hi = percentile(tf.constant(x.reshape(10, 100)))

@@ -9,9 +9,10 @@ import tensorflow as tf
 from qinit import ghn as hypernetworks
 from qinit import record
 from qinit.archs import darts
-from qinit.errors import QinitError
+from qinit.errors import QinitError, RunError
 from qinit.functional.forward import forward
 from qinit.ghn.hypernet import HyperNet
+from qinit.ghn.weights import initial_weights
 from qinit.grid import run as grid
 from qinit.stats.accuracy import top_accuracy
 from qinit.study import ghn_eval, ghn_logits
@@ -87,8 +88,7 @@ def test_rows_hold_what_they_say_and_are_not_made_twice(made, monkeypatch):
       assert row.metrics["qmse"] > 0
   by_bits = {r.cell["bits"]: r.metrics["qmse"] for r in rows[:4]}
   assert by_bits["w2a2"] > by_bits["w8a8"]
-  # All that "mixed" can draw from here is w8a8.
-  assert by_bits["mixed"] == by_bits["w8a8"]
+  assert by_bits["w8a8"] < by_bits["mixed"] < by_bits["w2a2"]
 
   def evaluate(*arguments):
     raise AssertionError("a row was made again")
@@ -97,6 +97,21 @@ def test_rows_hold_what_they_say_and_are_not_made_twice(made, monkeypatch):
   assert list(grid.run(made)) == rows
   found, complaints = record.read(f"{made.output_dir}/records.jsonl")
   assert found == rows and not complaints
+
+
+def test_rows_of_other_weights_are_not_taken_for_these(made, tmp_path):
+  narrow = dataclasses.replace(made, bits=("float",))
+  rows = list(ghn_eval.run(narrow))
+  assert list(ghn_eval.run(narrow)) == rows
+  other = HyperNet(SMALL, initial_weights(SMALL, seed=1))
+  hypernetworks.save(tmp_path / "more" / "small" / "ghn", other)
+  folder = str(tmp_path / "more" / "small" / "ghn")
+  with pytest.raises(RunError, match="another hypernetwork that is called sma"):
+    list(ghn_eval.run(dataclasses.replace(narrow, ghn=folder)))
+  named = dataclasses.replace(narrow, ghn=folder, label="other")
+  found = list(ghn_eval.run(named))
+  assert [r.cell["ghn"] for r in found] == ["other", "other"]
+  assert [r.metrics["qce"] for r in found] != [r.metrics["qce"] for r in rows]
 
 
 def test_noise_does_as_much_harm_as_the_fine_rounding_it_stands_for(made):

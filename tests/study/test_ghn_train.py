@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ import tensorflow as tf
 from qinit import ghn as hypernetworks
 from qinit.archs import collection, darts
 from qinit.archs.genotype import NetConfig
-from qinit.errors import QinitError, RunError
+from qinit.errors import CheckpointError, QinitError, RunError
 from qinit.functional import lanes
 from qinit.functional.forward import forward
 from qinit.ghn.config import GhnConfig
 from qinit.ghn.hypernet import HyperNet
 from qinit.ghn.optimizer import Adam
 from qinit.quant.simulation import Simulation
-from qinit.study import ghn_data, ghn_step, ghn_workers
+from qinit.study import ghn_data, ghn_step, ghn_train, ghn_workers
 from qinit.study.ghn_data import Stream
 from qinit.study.ghn_probe import Probe
 from qinit.study.ghn_step import Task
@@ -186,10 +187,73 @@ def test_interrupted_anywhere_it_ends_in_the_same_weights(
 def test_the_rate_falls_at_three_quarters(base, tmp_path):
   made = trainer(settings(base, tmp_path, steps=8))
   rates = []
-  for step in range(8):
-    made.step.assign(step)
-    rates.append(made.rate())
+  made.adam.apply = lambda gradients, rate: rates.append(rate)
+  made.run(lambda p: None)
   assert rates == pytest.approx([1e-3] * 6 + [1e-4] * 2)
+
+
+def test_the_steps_that_minutes_make_are_kept_at_once(
+  base, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(ghn_train, "_TIMED_FROM", 1)
+  monkeypatch.setattr(ghn_train, "_TIMED_TO", 2)
+  changes = dict(steps=0, minutes=10, checkpoint_minutes=1000)
+  made = trainer(settings(base, tmp_path, **changes))
+
+  class Killed(Exception):
+    pass
+
+  keep = made._one
+
+  def one():
+    if int(made.step) == 3:
+      raise Killed
+    return keep()
+
+  made._one = one
+  with pytest.raises(Killed):
+    made.run(lambda p: None)
+  again = trainer(settings(base, tmp_path, **changes))
+  again._restored()
+  assert int(again.step) == 2
+  assert int(again.steps) == int(made.steps) > 3
+
+
+def test_nothing_is_saved_amid_skipped_steps(base, tmp_path):
+  made = trainer(settings(base, tmp_path, steps=9))
+  spoilt = ghn_step.Outcome(math.nan, 0.0, [0 * w for w in made.variables])
+  whole = made.workers.reduced
+  made.workers.reduced = lambda outcome: (
+    spoilt if 2 <= made.step < 7 else whole(outcome)
+  )
+  saved = []
+  keep = made._save
+  made._save = lambda manager: saved.append(int(made.step)) or keep(manager)
+  made.run(lambda p: None)
+  assert saved == [1, 2, 8, 9]
+  assert (made.back_off.skipped, made.back_off.times) == (5, 1)
+
+
+def test_refused_settings_leave_the_folder_free(base, tmp_path, monkeypatch):
+  monkeypatch.setattr(ghn_train, "stream", lambda made: stream())
+  wrong = settings(str(tmp_path / "nowhere"), tmp_path / "run", steps=1)
+  with pytest.raises(CheckpointError, match="there is no hypernetwork"):
+    ghn_train.run(wrong)
+  row = ghn_train.run(settings(base, tmp_path / "run", steps=1))
+  assert row.cell["init_ghn"] == Path(base).parent.name
+  with pytest.raises(RunError, match=r"other settings \(init_ghn\)"):
+    ghn_train.run(wrong)
+  # A training that is complete is not repeated.
+  assert ghn_train.run(settings(base, tmp_path / "run", steps=1)) == row
+
+
+def test_the_seed_is_that_of_the_first_weights_too(tmp_path):
+  first, same, other = (
+    ghn_train.start(GhnTrain(seed=seed)).weights["decoder.conv.2.weight"]
+    for seed in (1, 1, 2)
+  )
+  np.testing.assert_array_equal(first, same)
+  assert (first.numpy() != other.numpy()).any()
 
 
 def test_a_loss_that_is_not_finite_changes_nothing_and_ends_in_words(
@@ -224,6 +288,25 @@ def test_several_widths_make_one_hypernetwork_that_sees_them(base, tmp_path):
   np.testing.assert_array_equal(again.embed(graphs, [(0, 0), (4, 4)]), other)
 
 
+def test_schemes_are_seen_where_there_are_several(base, tmp_path):
+  alike = trainer(settings(base, tmp_path, bits=("w2a2_noise", "w4a4")))
+  assert alike.ghn.config.widths and not alike.ghn.config.schemes
+  bits = ("w4a4", "w4a4_log")
+  made = trainer(settings(base, tmp_path, bits=bits, steps=2))
+  graphs = [made.ghn.view(_spec())] * 2
+  widths = [
+    ghn_step.widths_of(task.how, _spec(), graphs[0]) for task in made.tasks(0)
+  ]
+  assert widths == [(4, 4, 0), (4, 4, 1)]
+  made.run(lambda p: None)
+  found = made.ghn.embed(graphs, widths)
+  half = len(found) // 2
+  assert float(tf.norm(found[:half] - found[half:])) > 1e-3
+  hypernetworks.save(tmp_path / "ghn", made.ghn)
+  again = hypernetworks.load(tmp_path / "ghn")
+  np.testing.assert_array_equal(again.embed(graphs, widths), found)
+
+
 def test_mixed_precision_gives_each_layer_a_width_it_sees(base, tmp_path):
   bits = ("mixed", "w8a8", "mixed", "w4a4")
   made = trainer(settings(base, tmp_path, bits=bits, steps=1))
@@ -231,9 +314,13 @@ def test_mixed_precision_gives_each_layer_a_width_it_sees(base, tmp_path):
   first, plain, second, _ = (t.how for n in (0, 1) for t in made.tasks(n))
   assert plain == Simulation(8, 8)
   seen = ghn_step.widths_of(first, spec, graph)
-  assert seen.shape == (len(graph), 2)
-  assert {tuple(row) for row in seen[1:].tolist()} == {(8, 8), (4, 4)}
-  assert seen[0].tolist() == [0, 0]  # the input
+  assert seen.shape == (len(graph), 3)
+  assert {tuple(row) for row in seen[1:].tolist()} == {
+    (8, 8, 0),
+    (4, 8, 0),
+    (4, 4, 0),
+  }
+  assert seen[0].tolist() == [0, 0, 0]  # the input
   assert (seen != ghn_step.widths_of(second, spec, graph)).any()
   np.testing.assert_array_equal(seen, ghn_step.widths_of(first, spec, graph))
   made.run(lambda p: None)
@@ -274,6 +361,9 @@ def test_damping_is_the_squared_rounding_error():
   gradient = tape.gradient(found, params["a/kernel"])
   np.testing.assert_allclose(gradient, [[0, 6, 0]], atol=1e-5)
   assert float(penalties.of(params, None)) == 0
+  # Percentiles of 3 values are their extremes.
+  how = Simulation(2, 8, weight_clip="percentile")
+  assert float(penalties.of(params, how)) == pytest.approx(10 * 0.3**2)
 
 
 @pytest.mark.parametrize("quantizer", ["simquant", "noise"])
@@ -326,6 +416,16 @@ def test_bad_settings_are_named():
     GhnTrain(steps=1, minutes=1)
   with pytest.raises(QinitError, match="log quantizer has no step"):
     GhnTrain(quantizer="log", weight_clip="learned")
+  for name, value in {
+    "learning_rate": math.nan,
+    "weight_decay": -1e-5,
+    "minutes": math.inf,
+    "virtual_edge": 256,
+    "seed": 2**63,
+    "networks": -3,
+  }.items():
+    with pytest.raises(QinitError, match=f"--{name} must lie in"):
+      GhnTrain(**{name: value})
 
 
 def _spec():

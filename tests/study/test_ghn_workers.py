@@ -8,12 +8,15 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from qinit import ghn as hypernetworks
 from qinit.archs.collection import Network
+from qinit.errors import RunError
 from qinit.ghn.hypernet import HyperNet
+from qinit.study import ghn_workers
 from qinit.study.ghn_step import Task
-from qinit.study.ghn_workers import shares
+from qinit.study.ghn_workers import Workers, shares
 from tests.study.test_ghn_train import SMALL
 
 _CHILD = """
@@ -23,6 +26,7 @@ workers = ghn_workers.Workers()  # before anything else runs
 from tests.study import test_ghn_train as t
 made = t.settings(sys.argv[1], sys.argv[2], steps=3)
 trainer = t.Trainer(made, t.stream(), workers)
+workers.check_alike("0123456789ab")
 losses = [trainer._one()[0] for _ in range(3)]
 norm = float(sum((w.numpy() ** 2).sum() for w in trainer.variables))
 print(json.dumps([workers.count, losses, norm]))
@@ -45,6 +49,58 @@ def test_losses_equal_those_of_one_process(tmp_path):
   assert first == second
   assert first[1] == pytest.approx(alone[1], rel=1e-5)
   assert first[2] == pytest.approx(alone[2], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+  "task, place",
+  [
+    ({"type": "chief", "index": 0}, (3, 0)),
+    ({"type": "worker", "index": 0}, (3, 1)),
+    ({"type": "worker", "index": 1}, (3, 2)),
+  ],
+)
+def test_a_chief_goes_before_the_workers(task, place):
+  cluster = {"worker": ["a:1", "b:1"], "chief": ["c:1"]}
+  text = json.dumps({"cluster": cluster, "task": task})
+  assert ghn_workers._place(text) == place
+
+
+@pytest.mark.parametrize(
+  "text",
+  [
+    "{",
+    "[]",
+    '{"cluster": {"worker": ["a:1"]}}',
+    '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
+    '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+  ],
+)
+def test_another_tf_config_is_refused(text, monkeypatch):
+  monkeypatch.setenv("TF_CONFIG", text)
+  with pytest.raises(RunError, match="TF_CONFIG is no JSON of a cluster"):
+    Workers()
+
+
+def test_workers_that_differ_or_are_too_many_are_refused(monkeypatch):
+  monkeypatch.delenv("TF_CONFIG", raising=False)
+  workers = Workers()
+  workers.check_alike("0f")  # alone
+  workers.count = 3
+  workers.check_enough(3)
+  with pytest.raises(RunError, match="3 workers share 2 networks a step"):
+    workers.check_enough(2)
+  # Three workers, of which two say 0f and one says what follows.
+  for other, alike in (("0f", True), ("1f", False), ("0e", False)):
+    digits = [[0, 0, int(other[0], 16)], [15, 15, int(other[1], 16)]]
+    sums = [[sum(d), sum(x**2 for x in d)] for d in digits]
+    workers._sum = lambda vector, sums=sums: tf.transpose(
+      tf.constant(sums, tf.float32)
+    )
+    if alike:
+      workers.check_alike("0f")
+    else:
+      with pytest.raises(RunError, match="differ in their settings"):
+        workers.check_alike("0f")
 
 
 def test_shares_take_about_the_same_time():
