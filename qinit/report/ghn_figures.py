@@ -47,7 +47,7 @@ def accuracy_by_width(records) -> Figure:
   widths = sorted({key[1] for key in found}, key=width_order)
   names = list(dict.fromkeys(key[0] for key in found))
   lines = dict.fromkeys((key[0], key[2]) for key in found)
-  figure, axes = _two_beside_each_other(len(splits), len(widths))
+  figure, axes = _panels(len(splits), 2, max(3.1, 0.65 * len(widths)))
   for ax, split in zip(axes, splits, strict=True):
     for ghn, clip in lines:
       _line(ax, found, widths, ghn, clip, split, names)
@@ -63,17 +63,12 @@ def accuracy_by_width(records) -> Figure:
 
 @style.drawing
 def quantised_against_float(records, ghn: str) -> Figure:
-  """Each network's accuracy, quantised against float: a panel per width, a
-  colour per split, crosses where weights are clipped; the axes
-  begin at chance."""
+  """Each network's accuracy, quantised against float: a panel per width, three
+  beside each other, a colour per split, crosses where weights are clipped; the
+  axes begin at chance."""
   found = {k: v for k, v in by_cell(records).items() if k[0] == ghn}
   widths = sorted({k[1] for k in found} - {"float"}, key=width_order)
-  figure = Figure(
-    figsize=(3.0 * max(len(widths), 1), 3.6), layout="constrained"
-  )
-  axes = figure.subplots(
-    1, max(len(widths), 1), sharex=True, sharey=True, squeeze=False
-  )[0]
+  figure, axes = _panels(max(len(widths), 1), 3, 3.2, sharex=True)
   for ax, width in zip(axes, widths, strict=False):
     for color, split in zip(_COLORS, SPLITS, strict=False):
       _cloud(ax, found, ghn, width, split, color)
@@ -82,7 +77,9 @@ def quantised_against_float(records, ghn: str) -> Figure:
     )
     ax.set_title(width_name(width))
     ax.set_xlabel("Float accuracy (%)")
-  axes[0].set_ylabel("Quantised accuracy (%)")
+    ax.tick_params(labelbottom=True)  # sharing an axis hides it above the last
+  for ax in axes[::3]:
+    ax.set_ylabel("Quantised accuracy (%)")
   style.legend_below(figure)
   figure.suptitle(ghn, fontweight="bold")
   return figure
@@ -169,17 +166,16 @@ def training_name(record) -> str:
   return " ".join(parts) + f" from {cell['init_ghn']}"
 
 
-def _two_beside_each_other(panels, widths):
-  """A figure and its panels, row by row, wide enough for so many widths."""
-  columns, rows = min(2, panels), math.ceil(panels / 2)
-  width = max(3.1, 0.65 * widths)
+def _panels(count, columns, width, **shared):
+  """A figure and its panels of so many inches, row by row."""
+  rows, columns = math.ceil(count / columns), min(columns, count)
   figure = Figure(
     figsize=(width * columns + 0.6, 3.1 * rows + 0.8), layout="constrained"
   )
-  axes = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
-  for ax in axes[panels:]:
+  grid = figure.subplots(rows, columns, sharey=True, squeeze=False, **shared)
+  for ax in grid.flat[count:]:
     ax.remove()
-  return figure, axes[:panels]
+  return figure, grid.flat[:count]
 
 
 def _chances(found, split):

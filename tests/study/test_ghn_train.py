@@ -271,6 +271,44 @@ def test_a_loss_that_is_not_finite_changes_nothing_and_ends_in_words(
   assert made.rate() == pytest.approx(1e-3 / 2**5)
 
 
+def test_weights_that_overflow_are_met_in_a_real_step(base, tmp_path):
+  made = trainer(settings(base, tmp_path))
+  bias = made.ghn.weights["decoder.conv.2.bias"]
+  bias.assign(tf.fill(bias.shape, 3e38))
+  before = [w.numpy() for w in made.variables]
+  assert made._one() == (None, None)
+  assert (made.back_off.skipped, int(made.step)) == (1, 1)
+  for w, value in zip(made.variables, before, strict=True):
+    np.testing.assert_array_equal(w, value)
+
+
+def test_mixed_precision_is_the_networks_alone(base, tmp_path):
+  outcomes = []
+  for mixed in (False, True):
+    made = trainer(settings(base, tmp_path, mixed_precision=mixed))
+    found = []
+    made.workers.reduced = lambda o, found=found: found.append(o) or o
+    made._one()
+    assert {w.dtype for w in made.variables} == {tf.float32}
+    outcomes += found
+  whole, half = outcomes
+  assert half.loss != whole.loss
+  # bfloat16 has 8 bits: 0.4 % a value.
+  assert half.loss == pytest.approx(whole.loss, rel=0.02)
+  assert {g.dtype for g in half.gradients} == {tf.float32}
+  norms = [float(tf.linalg.global_norm(o.gradients)) for o in outcomes]
+  assert norms[1] == pytest.approx(norms[0], rel=0.2)
+
+
+def test_networks_are_sampled_from_the_split():
+  found = ghn_data.networks("bn_free_50k", None, 6)
+  assert [network.config.norm for network in found] == 6 * [None]
+  again = ghn_data.networks("bn_free_50k", None, 6)
+  assert [n.digest for n in found] == [n.digest for n in again]
+  norms = {n.config.norm for n in ghn_data.networks("train", None, 6)}
+  assert norms == {"bn"}
+
+
 def test_several_widths_make_one_hypernetwork_that_sees_them(base, tmp_path):
   made = trainer(settings(base, tmp_path, bits=("float", "w4a4"), steps=2))
   assert made.ghn.config.widths

@@ -26,29 +26,47 @@ workers = ghn_workers.Workers()  # before anything else runs
 from tests.study import test_ghn_train as t
 made = t.settings(sys.argv[1], sys.argv[2], steps=3)
 trainer = t.Trainer(made, t.stream(), workers)
-workers.check_alike("0123456789ab")
-losses = [trainer._one()[0] for _ in range(3)]
+trainer.run(lambda p: None)
+losses = [p[1] for p in trainer.curve.points(3, 3)]
 norm = float(sum((w.numpy() ** 2).sum() for w in trainer.variables))
 print(json.dumps([workers.count, losses, norm]))
+"""
+_APART = """
+import sys
+from qinit.errors import RunError
+from qinit.study.ghn_workers import Workers
+workers = Workers()
+workers.check_alike("0f")
+try:
+  workers.check_alike(sys.argv[1][-2:])
+except RunError as error:
+  print(error)
 """
 
 
 def test_losses_equal_those_of_one_process(tmp_path):
   base = str(tmp_path / "ghn")
   hypernetworks.save(base, HyperNet(SMALL))
-  ports = [_free_port() for _ in range(2)]
-  cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-  configs = [
-    {"cluster": cluster, "task": {"type": "worker", "index": i}}
-    for i in range(2)
+  pair = [
+    _start(config, _CHILD, base, str(tmp_path / "pair")) for config in _pair()
   ]
-  pair = [_start(base, tmp_path, config) for config in configs]
-  first, second = (_result(process) for process in pair)
-  alone = _result(_start(base, tmp_path, None))
+  first, second = (json.loads(_said(process)) for process in pair)
+  child = _start(None, _CHILD, base, str(tmp_path / "alone"))
+  alone = json.loads(_said(child))
+  assert len(alone[1]) == 3
   assert [first[0], second[0], alone[0]] == [2, 2, 1]
   assert first == second
   assert first[1] == pytest.approx(alone[1], rel=1e-5)
   assert first[2] == pytest.approx(alone[2], rel=1e-5)
+
+
+def test_two_processes_that_differ_both_refuse():
+  pair = [
+    _start(config, _APART, digest)
+    for config, digest in zip(_pair(), ("..1f", "..1e"), strict=True)
+  ]
+  for process in pair:
+    assert _said(process).startswith("the workers differ in their settings")
 
 
 @pytest.mark.parametrize(
@@ -121,13 +139,23 @@ def test_shares_take_about_the_same_time():
   assert all(shares(tasks, 4))
 
 
-def _start(base, folder, config):
+def _pair():
+  """TF_CONFIG of two workers on loopback."""
+  ports = [_free_port() for _ in range(2)]
+  cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+  return [
+    {"cluster": cluster, "task": {"type": "worker", "index": i}}
+    for i in range(2)
+  ]
+
+
+def _start(config, child, *arguments):
   environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
   environment.pop("TF_CONFIG", None)
   if config:
     environment["TF_CONFIG"] = json.dumps(config)
   return subprocess.Popen(
-    [sys.executable, "-c", _CHILD, base, str(folder)],
+    [sys.executable, "-c", child, *arguments],
     env=environment,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
@@ -135,10 +163,10 @@ def _start(base, folder, config):
   )
 
 
-def _result(process):
+def _said(process):
   out, said = process.communicate(timeout=300)
   assert process.returncode == 0, said[-2000:]
-  return json.loads(out.strip().splitlines()[-1])
+  return out.strip().splitlines()[-1]
 
 
 def _free_port():
