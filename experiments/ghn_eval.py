@@ -30,7 +30,7 @@ _BITS = flags.DEFINE_string(
   "float,w8a8,w4a8,w4a4,w2a2",
   "Comma list of widths, float first; w2a2_noise is noise for rounding as in"
   " training, w4a4_log logarithmic codes; mixed draws w8a8, w4a8 or w4a4"
-  " for each chain of layers.",
+  " for each chain of layers, mixed_layers for each layer.",
 )
 _NETWORKS = flags.DEFINE_integer(
   "networks", 60, "Networks of each split, 0 for all.", lower_bound=0

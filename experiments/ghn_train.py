@@ -22,7 +22,7 @@ _BITS = flags.DEFINE_string(
   "float",
   "float, w8a8, w4a8, w4a4, w2a2, ..., or a comma list, in which w2a2_noise"
   " takes another --quantizer and mixed draws w8a8, w4a8 or w4a4 for"
-  " each chain of layers.",
+  " each chain of layers, mixed_layers for each layer.",
 )
 _QUANTIZER = flags.DEFINE_string(
   "quantizer", "simquant", "simquant, noise, noise_weights or log."

@@ -14,7 +14,7 @@ own range first.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -63,6 +63,11 @@ class Simulation:
         f"the {self.quantizer} quantizer has no step to learn: choose another"
         " weight clip than learned"
       )
+
+
+# Of each chain the quantizer and the weight clip of each of its nodes, and the
+# bits of their weights and activations in turn, [2 nodes] in float64.
+Plan = Sequence[tuple[tuple[tuple[str, str], ...], np.ndarray | tf.Tensor]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,22 +134,33 @@ class Simulated:
     are those of the spec, without moving statistics.
 
     Args:
-      simulation: of all chains, or of each by the name of its output.
+      simulation: of all nodes, or of each by its name.
       training: with dropout.
       seed: two integers, for dropout and noise; without one, what is noise in
         training is rounding.
     """
+    return self.run(params, x, self.plan(simulation), training, seed)
+
+  def plan(self, simulation: Simulation | Mapping[str, Simulation]) -> Plan:
+    """What `run` takes, of what `forward` takes."""
+    return [_chain_plan(chain, simulation) for chain in self.chains]
+
+  def run(self, params: Mapping, x, plan: Plan, training: bool, seed):
+    """As `forward`; the widths of the plan may be tensors."""
     own = self._with_norms(params)
     values = {INPUT: _rounded_input(x, self._input_range)}
-    for chain in self.chains:
-      if isinstance(simulation, Simulation):
-        how = simulation
-      else:
-        how = simulation[chain.output]
-      if QUANTIZERS[how.quantizer].random and seed is None:
-        how = dataclasses.replace(how, quantizer="simquant")
-      inputs = [values[i] for i in chain.inputs]
-      values[chain.output] = self._run(chain, own, inputs, how, training, seed)
+    for chain, (kinds, bits) in zip(self.chains, plan, strict=True):
+      if seed is None:
+        kinds = tuple((_noiseless(name), clip) for name, clip in kinds)
+      values[chain.output] = self._run(
+        chain,
+        own,
+        [values[i] for i in chain.inputs],
+        kinds,
+        bits,
+        training,
+        seed,
+      )
     return values[self.placement.output][0]
 
   def input_statistics(self, params: Mapping, x) -> dict[str, tf.Tensor]:
@@ -174,7 +190,7 @@ class Simulated:
       }
     return own
 
-  def _run(self, chain: Chain, own, inputs, how, training, seed):
+  def _run(self, chain: Chain, own, inputs, kinds, bits, training, seed):
     first = chain.nodes[0]
     if isinstance(first.op, _WHOLE):
       return first.op.apply({}, inputs[0][0]), inputs[0][1]
@@ -183,20 +199,21 @@ class Simulated:
       self._step(n, w) for n, w in zip(chain.nodes, weights, strict=True)
     )
     seeds = []
-    if QUANTIZERS[how.quantizer].random or (training and _drops(steps)):
+    random = any(QUANTIZERS[quantizer].random for quantizer, _ in kinds)
+    if random or (training and _drops(steps)):
       seeds = [node_seed(seed, chain.output)]
     xs = [value for value, _ in inputs]
     at_input = chain.inputs[0] == INPUT
     run = _traced(
       steps,
-      (how.quantizer, how.weight_clip),
+      kinds,
       training,
       at_input,
       len(xs),
       len(xs[0].shape),
       len(seeds),
     )
-    return run(xs, inputs[0][1], weights, _bits(how), seeds)
+    return run(xs, inputs[0][1], weights, bits, seeds)
 
   def _step(self, node, weights):
     fold = self._folds.get(node.name)
@@ -236,26 +253,33 @@ def _rounded_input(x, bounds):
   return x, tf.constant([lo, hi, float(affine.scale)])
 
 
-def _bits(how):
-  """Of weights and activations, [2] in float64."""
-  widths = (how.weight_bits, how.activation_bits)
-  if any(tf.is_tensor(width) for width in widths):
-    return tf.stack([tf.cast(width, tf.float64) for width in widths])
-  return np.array(widths, np.float64)
+def _chain_plan(chain, simulation):
+  ways = [
+    simulation if isinstance(simulation, Simulation) else simulation[node.name]
+    for node in chain.nodes
+  ]
+  bits = [b for way in ways for b in (way.weight_bits, way.activation_bits)]
+  kinds = tuple((way.quantizer, way.weight_clip) for way in ways)
+  return kinds, np.array(bits, np.float64)
+
+
+def _noiseless(quantizer):
+  """Noise is rounding where there is no seed."""
+  return "simquant" if QUANTIZERS[quantizer].random else quantizer
 
 
 @functools.cache
-def _traced(steps, way, training, at_input, arity, rank, seeds):
+def _traced(steps, kinds, training, at_input, arity, rank, seeds):
   """The function of all chains of these steps: (xs, range of the first,
   weights, bits, seeds) -> (output, its range). A range is [lo, hi, step],
-  `way` a quantizer and a weight clip."""
+  `kinds` are the quantizer and the weight clip of each step."""
 
   def run(xs, bounds, weights, bits, seeds):
-    widths = tf.unstack(bits)
-    how, draw = Simulation(*widths, *way), _Seeds(seeds)
+    widths, draw = iter(tf.unstack(bits)), _Seeds(seeds)
     xs = [tf.stop_gradient(x) for x in xs] if at_input else xs
     bounds = tf.unstack(bounds)
-    for step, own in zip(steps, weights, strict=True):
+    for step, kind, own in zip(steps, kinds, weights, strict=True):
+      how = Simulation(next(widths), next(widths), *kind)
       x, bounds = _step(step, how, xs, bounds, own, training, draw)
       xs = [x]
     return x, tf.stop_gradient(tf.stack(bounds))
@@ -268,7 +292,7 @@ def _traced(steps, way, training, at_input, arity, rank, seeds):
       {role: chains.signature(role, n, step.op) for role, n in step.roles}
       for step in steps
     ],
-    tf.TensorSpec([2], tf.float64),
+    tf.TensorSpec([2 * len(steps)], tf.float64),
     [tf.TensorSpec([2], tf.int32)] * seeds,
   )
 

@@ -10,8 +10,9 @@ from qinit.quant.scheme import parse_width
 from qinit.quant.simulation import Simulation
 from qinit.quant.weight_range import WEIGHT_CLIPS
 
-FLOAT, MIXED = "float", "mixed"
-# What "mixed" draws from, always in this order, so that the draws of a network
+FLOAT = "float"
+MIXED = {"mixed": "chains", "mixed_layers": "layers"}  # rows of `mixed.PARTS`
+# What they draw from, always in this order, so that the draws of a network
 # do not hang on what else is asked for. One layer of 2 bits spoils a network.
 _DRAWN = ("w8a8", "w4a8", "w4a4")
 
@@ -25,7 +26,7 @@ def simulations(
 
   "float" is None; "w4a8" has 4-bit weights and 8-bit activations; "w2a2_noise"
   takes that row of QUANTIZERS in place of `quantizer`; "mixed" draws w8a8, w4a8
-  or w4a4 for each chain of layers.
+  or w4a4 for each chain of layers, "mixed_layers" for each layer.
 
   Raises:
     QinitError: for a name that is none of these.
@@ -39,8 +40,9 @@ def simulations(
 def _simulation(name, base):
   if name == FLOAT:
     return None
-  if name == MIXED:
-    return Mixed(tuple(_simulation(n, base) for n in _DRAWN), seed=0)
+  if name in MIXED:
+    ways = tuple(_simulation(n, base) for n in _DRAWN)
+    return Mixed(ways, 0, MIXED[name])
   bits, _, own = name.partition("_")
   scheme = parse_width(name if bits == FLOAT else bits)
   return dataclasses.replace(

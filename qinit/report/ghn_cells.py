@@ -95,7 +95,8 @@ def row_head(key: tuple, metrics: dict[int, dict]) -> tuple[str, ...]:
 def width_name(bits: str) -> str:
   """ "w4a8" as the paper has it, W4/A8; "w2a2_noise" is W2/A2 noise."""
   if not bits.startswith("w"):
-    return {"float": "Float32"}.get(bits, bits.capitalize())
+    name = bits.capitalize().replace("_", " ")
+    return {"float": "Float32"}.get(bits, name)
   bits, *quantizer = bits.split("_")
   return " ".join([bits.upper().replace("A", "/A"), *quantizer])
 
@@ -114,7 +115,7 @@ def width_order(bits: str) -> tuple:
   """A sorting key: float, from the widest on, noise behind the rounding that it
   stands for, then mixed widths."""
   if not bits.startswith("w"):
-    return (0 if bits == "float" else 2,)
+    return (0 if bits == "float" else 2, bits)
   width, _, quantizer = bits.partition("_")
   scheme = parse_width(width)
   return 1, -scheme.weight_bits, -scheme.activation_bits, quantizer

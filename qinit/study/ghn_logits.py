@@ -13,7 +13,7 @@ from qinit.data import cifar10
 from qinit.data.normalise import RANGE, normalise
 from qinit.graph.spec import NetSpec
 from qinit.quant.mixed import Mixed
-from qinit.quant.simulation import Simulated, Simulation
+from qinit.quant.simulation import Simulated
 from qinit.study.ghn_step import forward_of
 
 _BATCH = 64  # Section 4.2; BatchNorm's statistics are those of so many images
@@ -73,7 +73,7 @@ class Predicted:
     batches, forward = self.images.batches, forward_of(self.spec, way)
     statistics = [{}] * len(batches) if way is None else self.statistics
     if len(batches) >= _MANY:
-      whole = functools.partial(self._whole, *self._by_chain(way))
+      whole = functools.partial(self._whole, *self._planned(way))
     else:
       whole = forward
 
@@ -90,26 +90,22 @@ class Predicted:
     quantisation are known when it is traced, `bits` are not."""
 
     def run(kinds, bits, params, x, training, seed):
-      ways = {
-        chain: Simulation(*tf.unstack(widths), *kind)
-        for (chain, *kind), widths in zip(kinds, tf.unstack(bits), strict=True)
-      }
-      forward = forward_of(self.spec, ways or None)
-      return forward(params, x, training=training, seed=seed)
+      if not kinds:
+        return forward_of(self.spec, None)(params, x, training, seed)
+      bits = tf.split(bits, [2 * len(kind) for kind in kinds])
+      plan = list(zip(kinds, bits, strict=True))
+      return self.network.run(params, x, plan, training, seed)
 
     return tf.function(run, autograph=False)
 
-  def _by_chain(self, way):
-    """(chain, quantizer, weight clip) of each, and its widths [chains, 2];
-    none for float."""
-    ways = {}
-    if isinstance(way, Mixed):
-      ways = way.of(self.network)
-    elif way:
-      ways = dict.fromkeys((c.output for c in self.network.chains), way)
-    kinds = [(c, w.quantizer, w.weight_clip) for c, w in ways.items()]
-    bits = [(w.weight_bits, w.activation_bits) for w in ways.values()]
-    return tuple(kinds), np.reshape(np.array(bits, np.float64), [-1, 2])
+  def _planned(self, way):
+    """The `Simulated.plan` of `way`, kinds apart from widths; none for
+    float."""
+    if way is None:
+      return (), np.empty(0)
+    how = way.of(self.network) if isinstance(way, Mixed) else way
+    kinds, bits = zip(*self.network.plan(how), strict=True)
+    return kinds, np.concatenate(bits)
 
 
 def at_once() -> int:

@@ -32,7 +32,7 @@ class GhnTrain:
   Attributes:
     bits: "float", "w4a4", ... (see `widths.simulations`); several make a
       hypernetwork for all of them, which sees the width of each network that it
-      parameterises. "mixed" draws the widths of chains anew for every network.
+      parameterises. "mixed" and "mixed_layers" draw anew for every network.
     quantizer: a row of QUANTIZERS.
     weight_clip: a row of WEIGHT_CLIPS.
     init_ghn: what training starts from, None for random weights. Only its

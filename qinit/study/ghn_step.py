@@ -223,7 +223,7 @@ def with_steps(ghn: HyperNet, params: dict, how, graph: GhnGraph, widths):
 
 def forward_of(spec, how, dtype=None):
   """The network, float (None) or quantised by `how`, a `Simulation`, one for
-  each chain or `Mixed`: a function of parameters, images, whether with dropout,
+  each node or `Mixed`: a function of parameters, images, whether with dropout,
   and seed, that gives logits."""
   if how is None:
     return functools.partial(_float, spec, dtype)

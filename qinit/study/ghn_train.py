@@ -104,11 +104,12 @@ def start(settings: GhnTrain) -> HyperNet:
   if settings.init_ghn:
     base = hypernetworks.load(settings.init_ghn)
   of = base.config if base else GHN_2
+  several = len(settings.bits) > 1 or settings.bits[0] in MIXED
   schemes = {ghn_step.scheme_of(way) for way in settings.ways()}
   config = dataclasses.replace(
     of,
     virtual_edge=settings.virtual_edge,
-    widths=of.widths or len(settings.bits) > 1 or MIXED in settings.bits,
+    widths=of.widths or several,
     schemes=of.schemes or len(schemes) > 1,
     learned_steps=settings.weight_clip == "learned",
   )

@@ -1,6 +1,8 @@
 """Quantisation anew for every batch, held to `Affine` and to the fake-quant
 graph that takes its ranges as given."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -123,6 +125,31 @@ def test_log_quant_hides_nothing_that_is_not_finite():
   np.testing.assert_array_equal(found, [np.nan, np.nan, np.nan, 1.0, 0.0])
   found = log_quant(tf.ones(2), tf.constant(0.0), tf.constant(np.inf), 4)
   np.testing.assert_array_equal(found, [np.nan, np.nan])
+
+
+def test_two_layers_of_a_chain_take_a_width_each():
+  """By hand: 0.3 at 2 bits over [0, 1] is 1/3, at 8 bits 0.3 = 76.5 / 255."""
+  nodes = [
+    Node("flat", ops.Flatten(), (INPUT,)),
+    Node("first", ops.Dense(1), ("flat",)),
+    Node("last", ops.Dense(2), ("first",)),
+  ]
+  spec = NetSpec((1, 1, 3), tuple(nodes))
+  params = {
+    "first/kernel": tf.constant([[0.3], [1.0], [0.0]]),
+    "first/bias": tf.zeros(1),
+    "last/kernel": tf.constant([[0.3, 1.0]]),
+    "last/bias": tf.zeros(2),
+  }
+  simulated = Simulated(spec, (0.0, 1.0))
+  assert [n.name for n in simulated.chains[-1].nodes] == ["first", "last"]
+  x = tf.constant([1.0, 0.0, 0.0], shape=[1, 1, 1, 3])
+  wide, narrow = Simulation(8, 8), Simulation(2, 8)
+  for first, last in itertools.product((wide, narrow), repeat=2):
+    ways = {"flat": wide, "first": first, "last": last}
+    found = simulated.forward(params, x, ways)[0].numpy()
+    one, two = (1 / 3 if w is narrow else 76.5 / 255 for w in (first, last))
+    np.testing.assert_allclose(found, [one * two, one], atol=0.004)
 
 
 def test_percentiles_are_the_order_statistics(rng):
@@ -350,13 +377,13 @@ def test_all_widths_share_their_traced_functions(images):
   assert simulation._traced.cache_info().currsize > traced
 
 
-def test_each_chain_may_have_a_width_of_its_own(images):
+def test_each_node_may_have_a_width_of_its_own(images):
   spec, params = network()
   simulated = Simulated(spec, RANGE)
   wide, narrow = Simulation(8, 8), Simulation(2, 2)
   mixed = {
-    chain.output: wide if i % 2 else narrow
-    for i, chain in enumerate(simulated.chains)
+    node.name: wide if i % 2 else narrow
+    for i, node in enumerate(simulated.placement.spec.nodes)
   }
   uniform = simulated.forward(params, images, dict.fromkeys(mixed, wide))
   np.testing.assert_array_equal(

@@ -21,6 +21,9 @@ def test_mixed_draws_from_the_same_widths_whatever_else_is_asked_for():
   drawn = (Simulation(8, 8), Simulation(4, 8), Simulation(4, 4))
   for names in (["float", "mixed"], ["mixed", "w4a4", "w2a2", "w3a3_noise"]):
     assert simulations(names)["mixed"] == Mixed(drawn, 0)
+  assert simulations(["mixed_layers"]) == {
+    "mixed_layers": Mixed(drawn, 0, "layers")
+  }
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from qinit.archs import darts
 from qinit.functional import forward
-from qinit.quant.mixed import Mixed
+from qinit.quant.mixed import PARTS, Mixed
 from qinit.quant.simulation import Simulation
 from qinit.study import ghn_logits
 from qinit.study.ghn_logits import Images, Predicted
@@ -54,7 +54,8 @@ def test_together_they_have_the_bits_and_the_noise_of_one_by_one(monkeypatch):
 def test_one_graph_of_the_network_serves_all_widths(monkeypatch):
   made = predicted()
   wide, narrow = Simulation(8, 8), Simulation(4, 4)
-  ways = (wide, Simulation(4, 8), Simulation(2, 2), Mixed((wide, narrow), 0))
+  ways = (wide, Simulation(4, 8), Simulation(2, 2))
+  ways += tuple(Mixed((wide, narrow), 0, parts) for parts in PARTS)
   expected = [made.logits(made.params, way, 0) for way in (*ways, None)]
   monkeypatch.setattr(ghn_logits, "_MANY", 1)
   found = [made.logits(made.params, way, 0) for way in ways]

@@ -16,7 +16,7 @@ WAYS = {
   "simquant": Simulation(4, 4),
   "percentile": Simulation(4, 4, weight_clip="percentile"),
   "noise": Simulation(2, 2, "noise"),
-  "mixed": Mixed((Simulation(8, 8), Simulation(4, 4)), 1),
+  "mixed": Mixed((Simulation(8, 8), Simulation(4, 4)), 1, "layers"),
 }
 
 

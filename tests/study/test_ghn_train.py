@@ -360,6 +360,8 @@ def test_mixed_precision_gives_each_layer_a_width_it_sees(base, tmp_path):
   }
   assert seen[0].tolist() == [0, 0, 0]  # the input
   assert (seen != ghn_step.widths_of(second, spec, graph)).any()
+  layers = dataclasses.replace(first, parts="layers")
+  assert (seen != ghn_step.widths_of(layers, spec, graph)).any()
   np.testing.assert_array_equal(seen, ghn_step.widths_of(first, spec, graph))
   made.run(lambda p: None)
   assert made.back_off.skipped == 0
