@@ -31,7 +31,8 @@ def section(records: Sequence[Record]) -> list[Block]:
     Heading("One hypernetwork for all widths", 3),
     Paragraph(
       "Trained at all of these widths, which it sees as features of the nodes"
-      " (a chain of layers at a time where they are mixed), beside those that"
+      " (a chain of layers at a time where they are mixed; mixed layers draw a"
+      " width for each layer, which it was not trained for), beside those that"
       " were trained for one width alone. It had as many steps as four of those"
       " together, at learning rates that fell as much later: what it has over"
       " them in float and at 8 bits may be what more training gives, for there"

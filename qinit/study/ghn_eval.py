@@ -148,14 +148,14 @@ def run(
   """The rows, as `grid.run` yields them.
 
   Raises:
-    RunError: if the folder belongs to other settings, or holds rows of other
-      weights under the same name.
+    RunError: if the folder belongs to other settings, holds rows of other
+      weights under the same name, or is damaged.
     QinitError: if hypernetwork, images or networks are missing.
   """
   digest = _digest(load(settings))
   record.open_run(settings.output_dir, settings.identity())
   path = Path(settings.output_dir) / "hypernetworks.json"
-  known = json.loads(path.read_text()) if path.exists() else {}
+  known = _known(path)
   if known.setdefault(settings.name, digest) != digest:
     raise RunError(
       f"{settings.output_dir} has rows of another hypernetwork that is called"
@@ -163,6 +163,17 @@ def run(
     )
   write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
   yield from grid.run(settings, watch, engine)
+
+
+def _known(path):
+  """The digests of the hypernetworks that a folder has rows of, by name."""
+  try:
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+  except (ValueError, TypeError):
+    raise RunError(
+      f"{path} is damaged: delete it if the hypernetworks are still those that"
+      " the rows are of, or choose another --output_dir"
+    ) from None
 
 
 def _digest(ghn):

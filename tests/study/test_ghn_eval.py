@@ -112,6 +112,9 @@ def test_rows_of_other_weights_are_not_taken_for_these(made, tmp_path):
   found = list(ghn_eval.run(named))
   assert [r.cell["ghn"] for r in found] == ["other", "other"]
   assert [r.metrics["qce"] for r in found] != [r.metrics["qce"] for r in rows]
+  (tmp_path / "run" / "hypernetworks.json").write_text("{")
+  with pytest.raises(RunError, match=r"hypernetworks\.json is damaged"):
+    list(ghn_eval.run(narrow))
 
 
 def test_noise_does_as_much_harm_as_the_fine_rounding_it_stands_for(made):
