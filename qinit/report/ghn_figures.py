@@ -54,6 +54,7 @@ def accuracy_by_width(records) -> Figure:
     for chance in _chances(found, split):
       ax.axhline(chance, color=style.GREY, linewidth=0.8, linestyle=":")
     ax.set_xticks(range(len(widths)), _ticks(widths))
+    ax.set_xlim(-0.6, len(widths) - 0.4)
     ax.set_title(SPLITS[split])
   for ax in axes[::2]:
     ax.set_ylabel("Top-1 accuracy (%)")
