@@ -50,11 +50,7 @@ def _chains(network):
 
 
 def _layers(network):
-  of = {
-    name: group.name
-    for group in network.placement.groups
-    for name in (group.node.name, group.name)
-  }
+  of = dict(network.placement.tensor)
   layers: dict[str, list[str]] = {}
   for node in network.placement.spec.nodes:
     if node.name not in of:  # dropout goes with what it follows

@@ -78,6 +78,11 @@ class Placement:
     """The groups by name."""
     return {g.name: g for g in self.groups}
 
+  @functools.cached_property
+  def tensor(self) -> dict[str, str]:
+    """For each node of a group the tensor that the group makes."""
+    return {name: g.name for g in self.groups for name in (g.node.name, g.name)}
+
   @property
   def output(self) -> str:
     """The tensor of the logits."""

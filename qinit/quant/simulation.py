@@ -117,10 +117,6 @@ class Simulated:
       for fold in folds
     }
     self._points = _points(self.placement)
-    groups = self.placement.groups
-    # A group is one tensor: a node within it has its width.
-    self._tensor = {g.node.name: g.name for g in groups}
-    self._tensor |= {g.name: g.name for g in groups}
 
   def forward(
     self,
@@ -217,7 +213,8 @@ class Simulated:
 
   def _step(self, node, weights):
     fold = self._folds.get(node.name)
-    tensor = self._tensor.get(node.name)
+    # A group is one tensor: a node within it has its width.
+    tensor = self.placement.tensor.get(node.name)
     absolute = tensor is not None and self.placement.absolute(tensor)
     return Step(
       chains.relaxed(node.op),

@@ -1,4 +1,3 @@
-import os
 import shutil
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ import pytest
 
 from qinit.data import cifar10
 from qinit.errors import DataError
+from tests.cifar10 import folder
 
 _FILE = "cifar10-test.tfrecord-00000-of-00001"
 
@@ -15,10 +15,7 @@ _FILE = "cifar10-test.tfrecord-00000-of-00001"
 @pytest.fixture(scope="module")
 def source():
   """A TFDS folder in which CIFAR-10 lies prepared."""
-  folder = os.environ.get("TFDS_DATA_DIR")
-  if not folder or not (Path(folder) / "cifar10").is_dir():
-    pytest.skip("NOT TESTED: TFDS_DATA_DIR names no folder with cifar10")
-  return Path(folder)
+  return Path(folder())
 
 
 @pytest.fixture

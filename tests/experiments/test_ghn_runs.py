@@ -1,7 +1,6 @@
 """Hypernetworks from the command line: trained, killed, evaluated."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from qinit import ghn as hypernetworks
+from tests import cifar10
 from tests.commands import assert_refused, run
 
 _TRAINING = (
@@ -40,7 +40,7 @@ REFUSED = {
 def test_bad_input_is_named(case, tmp_path):
   module, flags, words = REFUSED[case]
   out = tmp_path / "run"
-  flags = [f"--data_dir={_images()}", "--networks=1", *flags]
+  flags = [f"--data_dir={cifar10.folder()}", "--networks=1", *flags]
   assert_refused(run(module, *flags, f"--output_dir={out}"), words)
   assert not out.exists()
 
@@ -65,7 +65,7 @@ def test_killed_and_trained_on_it_ends_in_the_same_hypernetwork(tmp_path):
   assert "step" not in _train(parts).stderr  # nothing is trained twice
 
   flags = ("--bits=float,w2a2", "--splits=test", "--networks=1", "--sampled")
-  place = f"--data_dir={_images()}", f"--output_dir={tmp_path}/eval"
+  place = f"--data_dir={cifar10.folder()}", f"--output_dir={tmp_path}/eval"
   done = run(
     "ghn_eval", f"--ghn={whole}/ghn", "--images=80", *flags, *place, timeout=300
   )
@@ -87,15 +87,9 @@ def test_killed_and_trained_on_it_ends_in_the_same_hypernetwork(tmp_path):
     assert (folder / "report.html").exists()
 
 
-def _images():
-  folder = os.environ.get("TFDS_DATA_DIR")
-  if not folder:
-    pytest.skip("NOT TESTED: TFDS_DATA_DIR is not set: no CIFAR-10")
-  return folder
-
-
 def _flags(folder):
-  return (*_TRAINING, f"--data_dir={_images()}", f"--output_dir={folder}")
+  places = f"--data_dir={cifar10.folder()}", f"--output_dir={folder}"
+  return *_TRAINING, *places
 
 
 def _train(folder):

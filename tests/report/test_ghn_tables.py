@@ -1,7 +1,6 @@
 """Tables of the evaluation of hypernetworks, from rows made by hand."""
 
 import math
-import os
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from qinit.data import cifar10
 from qinit.report import ghn, ghn_cells, ghn_means, ghn_paper, ghn_tables
 from qinit.report.marked import excerpt
+from tests.cifar10 import folder
 from tests.report.ghn_rows import ROWS, clipped, row, study
 
 
@@ -132,9 +132,7 @@ def test_chance_is_what_one_answer_reaches_on_these_images(images, expected):
 
 
 def test_of_the_first_images_the_most_frequent_class_makes_as_many():
-  if not os.environ.get("TFDS_DATA_DIR"):
-    pytest.skip("NOT TESTED: TFDS_DATA_DIR is not set: no CIFAR-10")
-  _, labels = cifar10.load(os.environ["TFDS_DATA_DIR"], "test")
+  _, labels = cifar10.load(folder(), "test")
   for images, percent in ghn_means.ONE_ANSWER.items():
     most = np.bincount(labels[:images]).max()
     assert 100 * most / images == pytest.approx(percent, abs=0.005)

@@ -20,6 +20,7 @@ from qinit.params import store
 from qinit.report import graph_drawing
 from qinit.study import ghn_predict
 from qinit.study.ghn_predict import Settings
+from tests import cifar10
 from tests.ghn import reference
 
 NET = os.path.join(os.path.dirname(__file__), "../data/ghn_net_a.json")
@@ -188,15 +189,14 @@ def test_graph_files(tmp_path, virtual):
 )
 def test_accuracy_of_the_reference(net, accuracy, tmp_path):
   """Of the hypernetwork that the reference trained, on 2,048 test images."""
-  if not os.environ.get("TFDS_DATA_DIR"):
-    pytest.skip("TFDS_DATA_DIR is not set: no CIFAR-10")
+  images = cifar10.folder()
   folder = reference.folder()
   settings = Settings(
     str(folder / "ghn2_cifar10_short.pt"),
     str(folder / f"{net}.json"),
     str(tmp_path / "net"),
     dataset="cifar10",
-    data_dir=os.environ["TFDS_DATA_DIR"],
+    data_dir=images,
     num_images=2048,
   )
   found = ghn_predict.run(settings)["float"]["accuracy"]

@@ -64,6 +64,24 @@ def trainer(made, data=None):
   return Trainer(made, data, ghn_workers.Workers())
 
 
+class Interrupted(Exception):
+  pass
+
+
+def interrupt(made, step):
+  """Trains until `step` would begin."""
+  keep = made._one
+
+  def one():
+    if int(made.step) == step:
+      raise Interrupted
+    return keep()
+
+  made._one = one
+  with pytest.raises(Interrupted):
+    made.run(lambda p: None)
+
+
 def test_an_epoch_holds_every_image_and_network_once():
   data = stream()
   orders = [
@@ -158,21 +176,8 @@ def test_interrupted_anywhere_it_ends_in_the_same_weights(
   whole = trainer(settings(base, tmp_path / "whole"))
   whole.run(lambda p: None)
 
-  class Interrupted(Exception):
-    pass
-
   made = settings(base, tmp_path / "parts")
-  first = trainer(made)
-  keep = first._one
-
-  def one():
-    if int(first.step) == 2:
-      raise Interrupted
-    return keep()
-
-  first._one = one
-  with pytest.raises(Interrupted):
-    first.run(lambda p: None)
+  interrupt(trainer(made), 2)
   if damaged:  # the newest checkpoint, which step 2 would go on from
     (newest,) = (tmp_path / "parts/checkpoints").glob("ckpt-2.data-*")
     newest.write_bytes(newest.read_bytes()[:100])
@@ -200,19 +205,7 @@ def test_the_steps_that_minutes_make_are_kept_at_once(
   changes = dict(steps=0, minutes=10, checkpoint_minutes=1000)
   made = trainer(settings(base, tmp_path, **changes))
 
-  class Killed(Exception):
-    pass
-
-  keep = made._one
-
-  def one():
-    if int(made.step) == 3:
-      raise Killed
-    return keep()
-
-  made._one = one
-  with pytest.raises(Killed):
-    made.run(lambda p: None)
+  interrupt(made, 3)
   again = trainer(settings(base, tmp_path, **changes))
   again._restored()
   assert int(again.step) == 2
